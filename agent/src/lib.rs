@@ -1,0 +1,3 @@
+//! jaga touches the world here, and decides nothing.
+
+pub mod sensor;

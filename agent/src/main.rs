@@ -1,0 +1,3 @@
+//! The `jaga` command.
+
+fn main() {}

@@ -1,0 +1,59 @@
+//! What every sensor shares: how it hands over events, and how its health is told.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jaga_rules::event::Event;
+
+pub mod ebpf;
+pub mod pcap;
+
+/// One drain of a sensor, in the order in which it must be told. Not stamped: ingest stamps.
+pub type Batch = Vec<Event>;
+
+/// Where sensors put their batches. Bounded: a full queue blocks the sensor's own thread, while the kernel's
+/// maps go on counting, so the watched host is never slowed and nothing is lost (I12).
+pub type Feed = SyncSender<Batch>;
+
+/// Batches that may wait for the engine.
+pub const FEED_LIMIT: usize = 64;
+
+/// What a sensor is, right now; the source of `jaga check` and of `jaga_sensor_*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// It sees.
+    pub up: bool,
+    /// 1 is best; 0 = not running.
+    pub rung: u8,
+    /// How it sees, or why it does not and the next step.
+    pub why: String,
+    /// Events that it handed over since start.
+    pub events: u64,
+    /// Events lost since start.
+    pub lost_events: u64,
+    /// Bytes lost since start, where countable.
+    pub lost_bytes: u64,
+}
+
+/// The health of all sensors by subject: `files`, `sockets`, `processes`, `pcap`. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct HealthTable(Arc<Mutex<BTreeMap<&'static str, Health>>>);
+
+impl HealthTable {
+    /// Changes the health of `subject`, creating it if need be.
+    pub fn update(&self, subject: &'static str, change: impl FnOnce(&mut Health)) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(table.entry(subject).or_default());
+    }
+
+    /// All, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<(&'static str, Health)> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table
+            .iter()
+            .map(|(subject, health)| (*subject, health.clone()))
+            .collect()
+    }
+}

@@ -1,0 +1,11 @@
+//! jaga decides here. Pure: no clock, file, socket, thread or environment; same input, same bytes out.
+
+pub mod config;
+pub mod engine;
+pub mod event;
+pub mod output;
+pub mod pack;
+pub mod problem;
+pub mod rule;
+pub mod scenario;
+pub mod units;

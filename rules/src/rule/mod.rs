@@ -1,0 +1,169 @@
+//! A rule as the program believes it; `file.rs` turns what the user typed into it.
+
+use globset::GlobMatcher;
+
+use crate::config::Target;
+use crate::event::{GapKind, Name};
+
+/// Select, group, measure, window, limit, life cycle.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Kebab-case name, unique.
+    pub name: Name,
+    /// One line for a human.
+    pub title: Name,
+    /// How bad.
+    pub severity: Severity,
+    /// MITRE ATT&CK technique ids.
+    pub attack: Vec<Name>,
+    /// What is counted at all.
+    pub select: Where,
+    /// Per what it is counted; at most three.
+    pub by: Vec<KeyField>,
+    /// Any one of them fires. At least one.
+    pub limits: Vec<Limit>,
+    /// Pending for this long before it fires, nanoseconds.
+    pub hold: i64,
+    /// Resolved after this long with less than 1 % of the smallest limit, nanoseconds.
+    pub quiet: i64,
+    /// What to do.
+    pub advice: Name,
+}
+
+/// How bad. Ordered: `Info < Warning < Critical`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Look at it some day.
+    Info,
+    /// Look at it today.
+    Warning,
+    /// Look at it now.
+    Critical,
+}
+
+/// What an observation must be to count. An empty list means any.
+#[derive(Debug, Clone, Default)]
+pub struct Where {
+    /// Scopes.
+    pub scope: Vec<Scope>,
+    /// Store names.
+    pub store: Vec<Name>,
+    /// Session names.
+    pub session: Vec<GlobMatcher>,
+    /// Program paths.
+    pub exe: Vec<GlobMatcher>,
+    /// Effective users.
+    pub user: Vec<GlobMatcher>,
+    /// Destinations.
+    pub destination: Vec<Target>,
+    /// Kinds of gap.
+    pub gap: Vec<GapKind>,
+    /// Sensors.
+    pub sensor: Vec<Name>,
+    /// Only on a host with stores (`stores: any`).
+    pub on_store_host: bool,
+}
+
+/// Where a byte goes. `Contract` beats all.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Expected by a contract.
+    Contract,
+    /// The hospital's own network.
+    Internal,
+    /// An internal address that passes data on: judged as external.
+    Relay,
+    /// Anywhere else.
+    External,
+}
+
+/// Per what a rule counts.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyField {
+    /// A protected data set.
+    Store,
+    /// Session name.
+    Session,
+    /// Program path.
+    Exe,
+    /// Effective user.
+    User,
+    /// Remote address without port.
+    Destination,
+    /// Remote address without port, inside the hospital.
+    Peer,
+    /// The /24 or /48 of the remote address.
+    Network,
+    /// Registrable domain of the remote's name, else its address.
+    Domain,
+    /// Interface.
+    Interface,
+    /// This host (in a recording: the local address).
+    Host,
+    /// Sensor, for gaps.
+    Sensor,
+}
+
+/// How much of what, over how long, is too much.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    /// What is counted.
+    pub measure: Measure,
+    /// How much.
+    pub amount: Amount,
+    /// Over how long, nanoseconds. For `rate` the time in which the burst refills.
+    pub window: i64,
+}
+
+/// How much is too much.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amount {
+    /// Units of the measure: bytes, records, files, ….
+    Units(u64),
+    /// A share of the store, 0 to 1.
+    Share(f64),
+    /// A steady rate with a burst (`rate` only).
+    Rate {
+        /// Bytes per second.
+        per_second: u64,
+        /// Bytes.
+        burst: u64,
+    },
+}
+
+/// What can be counted.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Bytes that left over sockets.
+    SentBytes,
+    /// Bytes sent while holding a store's data.
+    ExposedBytes,
+    /// Patient records that those bytes can be, about.
+    ExposedRecords,
+    /// Bytes sent on connections that the other side opened, by a holder or a service of a store.
+    ServedBytes,
+    /// Bytes read of a store.
+    ReadBytes,
+    /// Distinct files of a store with at least one byte read.
+    FilesRead,
+    /// Distinct remote addresses.
+    Destinations,
+    /// Connections.
+    Connections,
+    /// A steady rate with a burst, of sent bytes.
+    Rate,
+    /// Gaps.
+    Gap,
+}

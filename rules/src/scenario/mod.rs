@@ -1,0 +1,1 @@
+//! The scenario language: a leak or a normal day in a few lines, run in virtual time.
