@@ -1,3 +1,9 @@
-//! The `jaga` command.
+//! The `jaga` command: reads the command line and hands over to the subcommand.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    jaga::command::Cli::parse().main()
+}

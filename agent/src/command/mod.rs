@@ -1,0 +1,71 @@
+//! The command line: one file a subcommand, each with its arguments and its `main`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod replay;
+pub mod run;
+pub mod test;
+
+/// Where the configuration is unless the user says otherwise.
+pub const CONFIG: &str = "/etc/jaga/jaga.yaml";
+
+/// Exit status 1: the command did its work and found something wrong. Wrong usage is 2, as clap has it.
+pub const FOUND: u8 = 1;
+
+/// Exit status 2: it could not do what was asked (wrong usage, a file that is not there).
+pub const USAGE: u8 = 2;
+
+/// Watches who reads the stores and what leaves this host, and says who took how much, and where it went.
+#[derive(Debug, Parser)]
+#[command(name = "jaga", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this host.
+    Run(run::Args),
+    /// Run the same engine over recorded input in virtual time.
+    Replay(replay::Args),
+    /// Say what will be seen on this host, what will not, and why.
+    Check(check::Args),
+    /// Run the tests inside rule files.
+    Test(test::Args),
+    /// Explain a rule, a measure, a metric or an alert: what it is, an example, what to do.
+    Explain(explain::Args),
+    /// Make a leak on this machine, in a sandbox, from first read to alert.
+    Demo(demo::Args),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    #[must_use]
+    pub fn main(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::main(&args),
+            Command::Replay(args) => replay::main(&args),
+            Command::Check(args) => check::main(&args),
+            Command::Test(args) => test::main(&args),
+            Command::Explain(args) => explain::main(&args),
+            Command::Demo(args) => demo::main(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
