@@ -3,6 +3,7 @@
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod line;
 pub mod output;
 pub mod pack;
 pub mod problem;

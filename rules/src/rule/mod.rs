@@ -167,3 +167,22 @@ pub enum Measure {
     /// Gaps.
     Gap,
 }
+
+impl Measure {
+    /// What one of it is called, in alerts and messages.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::SentBytes
+            | Self::ExposedBytes
+            | Self::ServedBytes
+            | Self::ReadBytes
+            | Self::Rate => "bytes",
+            Self::ExposedRecords => "records",
+            Self::FilesRead => "files",
+            Self::Destinations => "destinations",
+            Self::Connections => "connections",
+            Self::Gap => "events",
+        }
+    }
+}
