@@ -1,4 +1,5 @@
 //! jaga touches the world here, and decides nothing.
 
+pub mod clock;
 pub mod command;
 pub mod sensor;
