@@ -1,0 +1,125 @@
+#!/bin/bash
+# Installs what is missing on Debian or Ubuntu to build (`setup.sh build`) or to test (`setup.sh test`) jaga.
+#
+# Silent and without the network when nothing is missing. Needs no right it does not use: as root it calls apt
+# itself, as a user through sudo. No daemon that a package brings is left running or enabled.
+set -euo pipefail
+
+BUILD="clang|clang-19|clang-18|clang-17|clang-16|clang-15|clang-14 libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc g++ libc6-dev"
+TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy python3
+      softflowd nfdump sqlite3 dpkg-dev util-linux"
+RUST_MINOR=89   # rust-version in Cargo.toml, 1.x
+
+main() {
+    local wanted=() missing=() kind package
+    for kind in "${@:-build}"; do
+        case $kind in
+            build) wanted+=($BUILD) ;;
+            test) wanted+=($TEST) ;;
+            *) echo "setup: unknown word '$kind'; say 'build', 'test' or both" >&2; exit 2 ;;
+        esac
+    done
+    for package in "${wanted[@]}"; do
+        present "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+    check_rust
+}
+
+# Whether one of a|b|c is installed.
+present() {
+    local one
+    for one in ${1//|/ }; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$one" 2>/dev/null)" = installed ] && return 0
+    done
+    return 1
+}
+
+# The first of a|b|c that apt can install.
+choose() {
+    local one
+    for one in ${1//|/ }; do
+        [ -n "$(apt-cache policy "$one" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '(none)')" ] && { echo "$one"; return; }
+    done
+    echo "${1%%|*}"
+}
+
+install_packages() {
+    command -v apt-get >/dev/null || {
+        echo "setup: no apt-get here; install these with your own package manager: $*" >&2
+        exit 1
+    }
+    SUDO=
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: missing: $*; run as root: apt-get install $*" >&2; exit 1; }
+        SUDO=sudo
+    fi
+    local names=() package
+    for package in "$@"; do names+=("$(choose "$package")"); done
+    echo "setup: installing ${names[*]}"
+    hold_services
+    # Package lists may be absent or name versions that the mirror has dropped: fetch them only then.
+    if ! quietly $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${names[@]}"; then
+        echo "setup: fetching package lists"
+        quietly $SUDO apt-get update || { cat "$LOG" >&2; exit 1; }
+        names=()
+        for package in "$@"; do names+=("$(choose "$package")"); done
+        quietly $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${names[@]}" || {
+            cat "$LOG" >&2
+            echo "setup: apt-get could not install ${names[*]}; what it said stands above" >&2
+            exit 1
+        }
+    fi
+    disable_services "${names[@]}"
+}
+
+quietly() {
+    LOG=${LOG:-$(mktemp)}
+    "$@" >"$LOG" 2>&1
+}
+
+# Packages such as prometheus start a daemon when they are installed. policy-rc.d is Debian's way to say no;
+# one that is already there is the owner's, and stays.
+hold_services() {
+    local policy=/usr/sbin/policy-rc.d
+    [ -e $policy ] && return
+    printf '#!/bin/sh\nexit 101\n' | $SUDO tee $policy >/dev/null
+    $SUDO chmod 755 $policy
+    trap "$SUDO rm -f $policy" EXIT
+}
+
+# Not started now must also mean not started at the next boot.
+disable_services() {
+    command -v systemctl >/dev/null || return 0
+    local package unit
+    for package in "$@"; do
+        for unit in $(dpkg -L "$package" 2>/dev/null | sed -n 's|^\(/usr\)\?/lib/systemd/system/\([^@]*\.\(service\|socket\|timer\)\)$|\2|p'); do
+            if [ "$(systemctl is-enabled "$unit" 2>/dev/null)" = enabled ]; then
+                $SUDO systemctl disable "$unit" >/dev/null 2>&1 && echo "setup: $unit is installed, not enabled" || true
+            fi
+        done
+    done
+}
+
+check_rust() {
+    export PATH="$HOME/.cargo/bin:$PATH"
+    local version
+    version=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
+    [ "${version:-0}" -ge $RUST_MINOR ] && return
+    [ -z "$version" ] || echo "setup: cargo 1.$version is too old, jaga needs 1.$RUST_MINOR" >&2
+    if ! command -v rustup >/dev/null && [ "$(apt-cache policy rustup 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '(none)')" ]; then
+        install_packages rustup
+    fi
+    if command -v rustup >/dev/null; then
+        echo "setup: installing the stable Rust toolchain with rustup"
+        rustup toolchain install stable --profile minimal --component clippy --component rustfmt && rustup default stable && return
+    fi
+    cat >&2 <<'END'
+setup: no Rust toolchain that is new enough, and this distribution packages no rustup. Install one for your user with
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
+(https://rustup.rs; no root needed), open a new shell and run make again.
+END
+    exit 1
+}
+
+main "$@"

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Runs every suite, goes on after a failing one, and prints seconds per suite at the end.
+#
+# Suites are found, not listed: each file in a crate's tests/ folder is one. Live tests (live_*) need root: as a user
+# with sudo they run through it; without, they say what did not run, and with CI=true that is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$HOME/.cargo/bin:$PATH"
+
+TABLE=()
+FAILED=()
+
+suite() {
+    local name=$1 start=$EPOCHREALTIME result=ok
+    shift
+    echo "── $name: $*"
+    "$@" || { result=FAILED; FAILED+=("$name"); }
+    TABLE+=("$(awk -v a="$start" -v b="$EPOCHREALTIME" -v n="$name" -v r="$result" 'BEGIN { printf "%8.1f s  %-6s  %s", b - a, r, n }')")
+}
+
+# All test targets of the workspace, by name, once each.
+test_targets() {
+    for file in */tests/*.rs; do basename "$file" .rs; done | sort -u
+}
+
+# Prefix under which a live test gets the rights it needs.
+as_root() {
+    [ "$(id -u)" = 0 ] && return
+    sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null && sudo true; } || return
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E env PATH=$PATH"
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="sudo -E env PATH=$PATH"
+}
+
+# `--workspace` everywhere: with -p, cargo resolves other features and builds the dependencies again.
+suite fmt cargo fmt --all --check
+suite clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+suite build cargo build --locked --workspace --bins
+suite build-tests cargo test --locked --workspace --all-targets --no-run
+export JAGA_BIN="$PWD/target/debug/jaga"
+suite unit cargo test --locked --workspace --lib --bins
+suite docs cargo test --locked --workspace --doc
+for target in $(test_targets | grep -v '^live_'); do
+    suite "$target" cargo test --locked --workspace --test "$target"
+done
+# One after the other, on an otherwise idle machine: they measure bytes and wait for real daemons.
+as_root
+for target in $(test_targets | grep '^live_'); do
+    suite "$target" cargo test --locked --workspace --test "$target" -- --test-threads=1 --nocapture
+done
+
+echo
+printf '%s\n' "${TABLE[@]}"
+echo "   in all: $SECONDS s"
+[ ${#FAILED[@]} = 0 ] || { echo "failed: ${FAILED[*]}"; exit 1; }
