@@ -1,1 +1,9 @@
-//! The `pcap` sensor.
+//! The `pcap` sensor: names and facts from live interfaces, and everything from recorded captures.
+
+pub mod clock;
+pub mod flow;
+mod fragment;
+pub mod frame;
+pub mod meter;
+pub mod recording;
+pub mod vantage;
