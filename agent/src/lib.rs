@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod command;
+pub mod replay;
 pub mod sensor;
+pub mod tape;
