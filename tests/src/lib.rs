@@ -1,3 +1,10 @@
 //! The world in which the real agent is tested: other hosts, users, services, leaks.
 
+pub mod agent;
+pub mod login;
+pub mod net;
+pub mod process;
 pub mod program;
+pub mod sink;
+pub mod wait;
+pub mod world;
