@@ -1,5 +1,6 @@
 //! jaga decides here. Pure: no clock, file, socket, thread or environment; same input, same bytes out.
 
+mod compile;
 pub mod config;
 pub mod engine;
 pub mod event;
@@ -10,3 +11,6 @@ pub mod problem;
 pub mod rule;
 pub mod scenario;
 pub mod units;
+pub mod yaml;
+
+pub use compile::compile;

@@ -9,12 +9,21 @@ use jiff::civil::Date;
 
 use crate::event::Name;
 
+mod contract;
+mod file;
+pub(crate) mod glob;
+mod store;
+pub(crate) mod target;
+
+pub use file::{FILE, parse};
+pub use store::{render_stores, with_stores};
+
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The site, a label on every alert.
     pub site: Name,
-    /// This host as Prometheus calls it.
+    /// This host as Prometheus calls it; empty = the agent takes the host's name.
     pub instance: Name,
     /// Networks that are the hospital's own.
     pub internal: Vec<IpNet>,
@@ -132,6 +141,8 @@ pub struct AgentConfig {
     pub privacy: Privacy,
     /// How often things happen.
     pub periods: Periods,
+    /// `stores: auto`, or none given: the agent finds the stores and writes them in with `with_stores`.
+    pub discover: bool,
     /// Directory of further rule files, beside the shipped packs.
     pub rules: PathBuf,
     /// Record a tape here; absent = none.

@@ -5,6 +5,12 @@ use globset::GlobMatcher;
 use crate::config::Target;
 use crate::event::{GapKind, Name};
 
+mod file;
+mod limit;
+pub mod words;
+
+pub use file::{RuleFile, parse};
+
 /// Select, group, measure, window, limit, life cycle.
 #[derive(Debug, Clone)]
 pub struct Rule {

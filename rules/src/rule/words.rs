@@ -1,0 +1,365 @@
+//! The words of rules, in one table each: what users type, what is shown, and what `jaga explain` says of them.
+
+use std::fmt;
+
+use super::{KeyField, Measure, Scope, Severity};
+use crate::event::GapKind;
+use crate::output::AlertState;
+
+/// What a measure is to its reader.
+#[derive(Debug)]
+pub struct MeasureWord {
+    /// What the user types.
+    pub name: &'static str,
+    /// Which.
+    pub measure: Measure,
+    /// What a limit's amount is written in.
+    pub unit: Unit,
+    /// What it watches, which tells the keys and selections that it has.
+    pub watches: Watches,
+    /// What it counts.
+    pub about: &'static str,
+    /// A limit.
+    pub example: &'static str,
+}
+
+/// What a limit's amount is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// `100 MB`.
+    Bytes,
+    /// `10000`.
+    Count,
+    /// `20 MB/s burst 2 GB`.
+    Rate,
+}
+
+/// What a measure watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watches {
+    /// What left over sockets.
+    Sent,
+    /// What left over sockets, booked to each store that the sender holds.
+    Exposed,
+    /// What was read of stores.
+    Read,
+    /// What was lost or could not be seen.
+    Gaps,
+}
+
+/// All measures.
+pub const MEASURES: [MeasureWord; 10] = [
+    MeasureWord {
+        name: "sent-bytes",
+        measure: Measure::SentBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Sent,
+        about: "bytes sent to other hosts: transport payload, each TCP sequence byte once, no headers",
+        example: "sent-bytes: 1 GB in 1h",
+    },
+    MeasureWord {
+        name: "exposed-bytes",
+        measure: Measure::ExposedBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Exposed,
+        about: "bytes that a session sent to other hosts while it held data of a store; booked in full to every \
+                store it holds, until twice what it holds of that store",
+        example: "exposed-bytes: 100 MB in 10m",
+    },
+    MeasureWord {
+        name: "exposed-records",
+        measure: Measure::ExposedRecords,
+        unit: Unit::Count,
+        watches: Watches::Exposed,
+        about: "patient records that the exposed bytes can be, about: records held x min(1, 5 x bytes sent / bytes \
+                held); 5 stands for compression",
+        example: "exposed-records: 10000 in 24h",
+    },
+    MeasureWord {
+        name: "served-bytes",
+        measure: Measure::ServedBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Exposed,
+        about: "bytes sent on connections that the other side opened, by sessions that hold data or serve a store",
+        example: "served-bytes: 1 GB in 1h",
+    },
+    MeasureWord {
+        name: "read-bytes",
+        measure: Measure::ReadBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Read,
+        about: "bytes read of the files of a store",
+        example: "read-bytes: 50 GB in 1h",
+    },
+    MeasureWord {
+        name: "files-read",
+        measure: Measure::FilesRead,
+        unit: Unit::Count,
+        watches: Watches::Read,
+        about: "distinct files of a store with at least one byte read; listing a directory does not count",
+        example: "files-read: 100000 in 1h",
+    },
+    MeasureWord {
+        name: "destinations",
+        measure: Measure::Destinations,
+        unit: Unit::Count,
+        watches: Watches::Sent,
+        about: "distinct remote addresses that something was sent to",
+        example: "destinations: 200 in 1h",
+    },
+    MeasureWord {
+        name: "connections",
+        measure: Measure::Connections,
+        unit: Unit::Count,
+        watches: Watches::Sent,
+        about: "connections opened",
+        example: "connections: 5000 in 1h",
+    },
+    MeasureWord {
+        name: "rate",
+        measure: Measure::Rate,
+        unit: Unit::Rate,
+        watches: Watches::Sent,
+        about: "a steady rate of sent bytes with a burst: fires once more was sent than the burst and what the rate \
+                refilled since",
+        example: "rate: 20 MB/s burst 2 GB",
+    },
+    MeasureWord {
+        name: "gap",
+        measure: Measure::Gap,
+        unit: Unit::Count,
+        watches: Watches::Gaps,
+        about: "times that events were lost or a sensor could not see",
+        example: "gap: 1 in 5m",
+    },
+];
+
+/// Measures of the design that this version has not.
+pub const MEASURES_LATER: [&str; 11] = [
+    "records-read",
+    "staged-bytes",
+    "unattributed-bytes",
+    "send-ratio",
+    "first-seen",
+    "dns-name-bytes",
+    "dns-names",
+    "icmp-bytes",
+    "decoy-touched",
+    "media-bytes",
+    "budget-burn",
+];
+
+/// All key fields: what users type, which, and what it is.
+pub const KEY_FIELDS: [(&str, KeyField, &str); 11] = [
+    ("store", KeyField::Store, "a protected data set"),
+    (
+        "session",
+        KeyField::Session,
+        "a session's name, such as login:alice or unit:nginx.service",
+    ),
+    ("exe", KeyField::Exe, "path of the program"),
+    ("user", KeyField::User, "effective user"),
+    (
+        "destination",
+        KeyField::Destination,
+        "remote address without port",
+    ),
+    (
+        "peer",
+        KeyField::Peer,
+        "remote address without port, inside the hospital",
+    ),
+    (
+        "network",
+        KeyField::Network,
+        "the /24 or /48 of the remote address",
+    ),
+    (
+        "domain",
+        KeyField::Domain,
+        "registrable domain of the remote's name, else its address",
+    ),
+    ("interface", KeyField::Interface, "network interface"),
+    (
+        "host",
+        KeyField::Host,
+        "this host; in a recording the local address",
+    ),
+    ("sensor", KeyField::Sensor, "the sensor that has the gap"),
+];
+
+/// All scopes.
+pub const SCOPES: [(&str, Scope); 4] = [
+    ("contract", Scope::Contract),
+    ("internal", Scope::Internal),
+    ("relay", Scope::Relay),
+    ("external", Scope::External),
+];
+
+/// All severities.
+pub const SEVERITIES: [(&str, Severity); 3] = [
+    ("info", Severity::Info),
+    ("warning", Severity::Warning),
+    ("critical", Severity::Critical),
+];
+
+/// All kinds of gap.
+pub const GAP_KINDS: [(&str, GapKind); 5] = [
+    ("lost", GapKind::Lost),
+    ("blind", GapKind::Blind),
+    ("clock-step", GapKind::ClockStep),
+    ("unreadable", GapKind::Unreadable),
+    ("down", GapKind::Down),
+];
+
+/// All states of an alert.
+pub const ALERT_STATES: [(&str, AlertState); 3] = [
+    ("pending", AlertState::Pending),
+    ("firing", AlertState::Firing),
+    ("resolved", AlertState::Resolved),
+];
+
+impl Measure {
+    /// Its line in the table.
+    #[must_use]
+    pub fn word(self) -> &'static MeasureWord {
+        // Complete by the test below; the first line keeps the types simple.
+        MEASURES
+            .iter()
+            .find(|word| word.measure == self)
+            .unwrap_or(&MEASURES[0])
+    }
+}
+
+impl Watches {
+    /// Key fields that an observation of this kind has.
+    #[must_use]
+    pub const fn keys(self) -> &'static [KeyField] {
+        use KeyField as K;
+        match self {
+            Self::Sent => &[
+                K::Session,
+                K::Exe,
+                K::User,
+                K::Destination,
+                K::Peer,
+                K::Network,
+                K::Domain,
+                K::Interface,
+                K::Host,
+            ],
+            Self::Exposed => &[
+                K::Store,
+                K::Session,
+                K::Exe,
+                K::User,
+                K::Destination,
+                K::Peer,
+                K::Network,
+                K::Domain,
+                K::Interface,
+                K::Host,
+            ],
+            Self::Read => &[K::Store, K::Session, K::Exe, K::User, K::Host],
+            Self::Gaps => &[K::Sensor, K::Host],
+        }
+    }
+}
+
+impl KeyField {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        KEY_FIELDS
+            .iter()
+            .find(|(_, field, _)| *field == self)
+            .map_or("", |(name, ..)| name)
+    }
+}
+
+fn name_in<T: PartialEq + Copy>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words
+        .iter()
+        .find(|(_, word)| *word == value)
+        .map_or("", |(name, _)| name)
+}
+
+impl Measure {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.word().name
+    }
+}
+
+impl Scope {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&SCOPES, self)
+    }
+}
+
+impl Severity {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&SEVERITIES, self)
+    }
+}
+
+impl GapKind {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&GAP_KINDS, self)
+    }
+}
+
+impl AlertState {
+    /// What is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&ALERT_STATES, self)
+    }
+}
+
+macro_rules! shown_by_name {
+    ($($word:ty),*) => {$(
+        impl fmt::Display for $word {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.pad(self.name())
+            }
+        }
+    )*};
+}
+shown_by_name!(Measure, KeyField, Scope, Severity, GapKind, AlertState);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Debug;
+
+    /// Serde derives the same words from the variants: a tape and an alert line must not speak another language.
+    #[track_caller]
+    fn check<T: serde::Serialize + fmt::Display + Debug>(name: &str, value: &T) {
+        assert_eq!(serde_json::to_string(value).unwrap(), format!("\"{name}\""));
+        assert_eq!(value.to_string(), name);
+    }
+
+    #[test]
+    fn tables_and_serde_agree() {
+        MEASURES
+            .iter()
+            .for_each(|word| check(word.name, &word.measure));
+        KEY_FIELDS
+            .iter()
+            .for_each(|(name, field, _)| check(name, field));
+        SCOPES.iter().for_each(|(name, word)| check(name, word));
+        SEVERITIES.iter().for_each(|(name, word)| check(name, word));
+        GAP_KINDS.iter().for_each(|(name, word)| check(name, word));
+        ALERT_STATES
+            .iter()
+            .for_each(|(name, word)| check(name, word));
+    }
+}
