@@ -130,8 +130,9 @@ fn boundary(text: &str, place: usize) -> usize {
 
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.0 {
-            writeln!(out, "{}", problem.rendered)?;
+        for (place, problem) in self.0.iter().enumerate() {
+            let gap = if place > 0 { "\n" } else { "" };
+            writeln!(out, "{gap}{}", problem.rendered)?;
         }
         Ok(())
     }

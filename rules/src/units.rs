@@ -443,7 +443,7 @@ mod tests {
             prop_assert_eq!(bytes.to_string().parse(), Ok(bytes));
             let round = Bytes((bytes.0 >> shift).saturating_mul(100_000).min(i64::MAX as u64));
             prop_assert_eq!(round.to_string().parse(), Ok(round));
-            for span in [Span(nanos >> shift), Span(nanos / SECOND * SECOND >> shift)] {
+            for span in [Span(nanos >> shift), Span((nanos / SECOND * SECOND) >> shift)] {
                 prop_assert_eq!(span.to_string().parse(), Ok(span), "{}", span);
             }
         }

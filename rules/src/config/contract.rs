@@ -8,7 +8,7 @@ use super::file::date;
 use super::glob::{name_glob, path_glob, unit_glob};
 use super::store::label;
 use super::{Contract, Who};
-use crate::yaml::{At, Fields, Kind};
+use crate::yaml::{At, Fields};
 
 /// Programs that do whatever they are told: a contract for one of them is a contract for everybody who may start
 /// it, unless it names the unit or container as well. Compared without a version at the end (`python3.11`).
@@ -72,7 +72,7 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
     fields.not_built("at-most", "remove it: the contract then has no limit");
     let owner = fields.required("owner", At::name);
     let until = fields.optional("until", date);
-    if let (Some(at), Some([])) = (fields.field("to"), to.as_deref()) {
+    if let Some(at) = fields.field("to").filter(|at| at.items().is_empty()) {
         at.wrong::<()>(
             "a contract needs somebody to send to",
             "give an address, a network, or several",
@@ -145,17 +145,15 @@ pub(super) fn check(fields: &Fields<'_>, contracts: &[Contract]) {
         );
     }
     let mut names = BTreeSet::new();
-    let Kind::List(nodes) = &at.node.kind else {
-        return;
-    };
-    for (contract, node) in contracts
+    let items = at.items();
+    for (contract, item) in contracts
         .iter()
-        .zip(nodes)
-        .filter(|_| nodes.len() == contracts.len())
+        .zip(&items)
+        .filter(|_| items.len() == contracts.len())
     {
         if !names.insert(&contract.name) {
             let message = format!("a second contract '{}'", contract.name);
-            At { node, ..at }.wrong::<()>(message, "give it a name of its own");
+            item.wrong::<()>(message, "give it a name of its own");
         }
     }
 }

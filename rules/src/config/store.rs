@@ -56,7 +56,7 @@ fn paths(at: At<'_>) -> Option<Vec<PathBuf>> {
         }
         Some(path)
     })?;
-    if paths.is_empty() {
+    if at.items().is_empty() {
         return at.wrong(
             "a store needs a path",
             "give the directory that holds the data",
@@ -124,22 +124,23 @@ pub(super) fn check(at: At<'_>, stores: &[Store]) {
         );
         return;
     }
-    let item = |place: usize| match &at.node.kind {
-        Kind::List(nodes) => nodes.get(place).map_or(at, |node| At { node, ..at }),
-        Kind::Empty | Kind::Scalar(_) | Kind::Map(_) => at,
-    };
+    let items = at.items();
     // Places agree only if every item could be read; what could not be has a problem of its own.
-    let same_places = matches!(&at.node.kind, Kind::List(nodes) if nodes.len() == stores.len());
-    for (place, store) in stores.iter().enumerate().filter(|_| same_places) {
+    for (place, (store, item)) in stores
+        .iter()
+        .zip(&items)
+        .enumerate()
+        .filter(|_| items.len() == stores.len())
+    {
         for other in &stores[..place] {
             if other.name == store.name {
-                item(place).wrong::<()>(
+                item.wrong::<()>(
                     format!("a second store '{}'", store.name),
                     "give it a name of its own",
                 );
             }
             if let Some((path, outer)) = overlap(store, other) {
-                item(place).wrong::<()>(
+                item.wrong::<()>(
                     format!(
                         "'{}' overlaps '{}' of store '{}'",
                         path.display(),
@@ -233,6 +234,67 @@ pub fn with_stores(text: &str, stores: &[Store]) -> String {
             )
         }
         Some(_) => text.to_owned(),
-        None => format!("{}\n{rendered}", text.trim_end()),
+        // Before the first key: what stands behind the last may be a comment or the end of the document.
+        None => match entries.first() {
+            Some((key, _)) if !text[..key.span.start].ends_with(['{', ' ', ',']) => {
+                let (before, rest) = text.split_at(key.span.start);
+                format!("{before}{rendered}{rest}")
+            }
+            Some(_) | None => text.to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn found() -> Vec<Store> {
+        let store = |name: &str, path: &str, records| Store {
+            name: name.into(),
+            paths: vec![path.into()],
+            records,
+            guessed: true,
+        };
+        vec![
+            store(
+                "orthanc",
+                "/var/lib/orthanc/db \"v6\"\n",
+                Records::PerFile(1.0),
+            ),
+            store("mysql", "/var/lib/mysql", Records::BytesEach(240.5)),
+        ]
+    }
+
+    #[track_caller]
+    fn check(text: &str) {
+        let with = with_stores(text, &found());
+        let config = parse(FILE, &with).unwrap_or_else(|problems| panic!("{problems}\n{with}"));
+        assert_eq!(config.stores, found(), "{with}");
+        assert!(!config.agent.discover);
+        assert_eq!(
+            with_stores(&with, &[]),
+            with,
+            "stores were replaced a second time"
+        );
+    }
+
+    #[test]
+    fn found_stores_take_the_place_of_auto() {
+        check("");
+        check("# nothing yet");
+        check("site: a");
+        check("site: a # no newline\n\n");
+        check("stores: auto");
+        check("site: a\nstores:   auto # look\nmetrics: off\n");
+        check("site: a\nstores: auto\n...\n");
+        check("# c\n---\nsite: a\n...\n");
+    }
+
+    #[test]
+    fn no_stores_found_is_said_as_well() {
+        let with = with_stores("stores: auto\n", &[]);
+        assert_eq!(with, "stores: []\n");
     }
 }

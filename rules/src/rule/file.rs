@@ -74,7 +74,7 @@ fn rule(at: At<'_>) -> Option<(Rule, Vec<RuleTest>)> {
         let chosen = select.as_ref().unwrap_or(&empty);
         let written: Vec<(At<'_>, &Limit)> = fields
             .field("limits")
-            .map(items)
+            .map(At::items)
             .into_iter()
             .flatten()
             .zip(limits)
@@ -95,14 +95,6 @@ fn rule(at: At<'_>) -> Option<(Rule, Vec<RuleTest>)> {
         advice: advice.unwrap_or_default(),
     };
     Some((rule, tests.unwrap_or_default()))
-}
-
-/// The items of a list, or the single value that stands for one.
-fn items(at: At<'_>) -> Vec<At<'_>> {
-    match &at.node.kind {
-        Kind::List(nodes) => nodes.iter().map(|node| At { node, ..at }).collect(),
-        Kind::Empty | Kind::Scalar(_) | Kind::Map(_) => vec![at],
-    }
 }
 
 /// Kebab-case: it becomes a label and, in CamelCase, an alert's name.
@@ -186,7 +178,7 @@ fn by(at: At<'_>) -> Option<Vec<KeyField>> {
     {
         return at.wrong("'by' names a key twice", "keep one of them");
     }
-    if by.is_empty() && items(at).is_empty() {
+    if by.is_empty() && at.items().is_empty() {
         return at.wrong(
             "'by' is empty",
             "write '[host]' to count everything together",
@@ -197,7 +189,7 @@ fn by(at: At<'_>) -> Option<Vec<KeyField>> {
 
 fn limits(at: At<'_>) -> Option<Vec<Limit>> {
     let limits = at.list(limit)?;
-    if items(at).is_empty() {
+    if at.items().is_empty() {
         return at.wrong(
             "a rule needs a limit",
             "write for instance '- sent-bytes: 1 GB in 1h'",
@@ -210,7 +202,7 @@ fn limits(at: At<'_>) -> Option<Vec<Limit>> {
         );
     }
     // Fewer than written: one could not be read, and has its problem.
-    (limits.len() == items(at).len()).then_some(limits)
+    (limits.len() == at.items().len()).then_some(limits)
 }
 
 fn span(at: At<'_>, least: i64, most: i64) -> Option<i64> {

@@ -139,18 +139,22 @@ impl<'a> At<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// The children of a list; a single value counts as a list of one. What cannot be read is left out.
-    pub fn list<T>(self, read: impl Fn(At<'a>) -> Option<T>) -> Option<Vec<T>> {
+    /// The items of a list as they are written; a single value counts as a list of one.
+    #[must_use]
+    pub fn items(self) -> Vec<Self> {
         match &self.node.kind {
-            Kind::List(nodes) => Some(
-                nodes
-                    .iter()
-                    .filter_map(|node| read(At { node, ..self }))
-                    .collect(),
-            ),
-            Kind::Scalar(_) | Kind::Map(_) => Some(read(self).into_iter().collect()),
-            Kind::Empty => self.wrong("list is missing", "write it, or '[]' for an empty one"),
+            Kind::List(nodes) => nodes.iter().map(|node| At { node, ..self }).collect(),
+            Kind::Scalar(_) | Kind::Map(_) => vec![self],
+            Kind::Empty => Vec::new(),
         }
+    }
+
+    /// The items, read. What cannot be read is left out.
+    pub fn list<T>(self, read: impl Fn(At<'a>) -> Option<T>) -> Option<Vec<T>> {
+        if self.node.kind == Kind::Empty {
+            return self.wrong("list is missing", "write it, or '[]' for an empty one");
+        }
+        Some(self.items().into_iter().filter_map(read).collect())
     }
 
     /// The fields of a map; `what` names it in messages, such as `a store`.
@@ -223,11 +227,21 @@ impl<'a> Fields<'a> {
     /// The field's value, if it is written.
     #[must_use]
     pub fn field(&self, name: &'static str) -> Option<At<'a>> {
-        self.known.borrow_mut().push(name);
+        self.know(name);
+        self.entry(name).map(|(_, node)| At { node, ..self.at })
+    }
+
+    fn entry(&self, name: &str) -> Option<&'a (Node, Node)> {
         self.entries
             .iter()
             .find(|(key, _)| matches!(&key.kind, Kind::Scalar(text) if text == name))
-            .map(|(_, node)| At { node, ..self.at })
+    }
+
+    fn know(&self, name: &'static str) {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&name) {
+            known.push(name);
+        }
     }
 
     /// The field, read, if it is written.
@@ -264,15 +278,10 @@ impl<'a> Fields<'a> {
 
     /// A field that the design has and this version has not.
     pub fn not_built(&self, name: &'static str, instead: &str) {
-        if let Some((key, _)) = self
-            .entries
-            .iter()
-            .find(|(key, _)| matches!(&key.kind, Kind::Scalar(text) if text == name))
-        {
-            self.known.borrow_mut().push(name);
-            self.at
-                .reader
-                .wrong(&key.span, format!("'{name}' is not built yet"), instead);
+        if let Some((key, _)) = self.entry(name) {
+            self.know(name);
+            let message = format!("'{name}' is not built yet");
+            self.at.reader.wrong(&key.span, message, instead);
         }
     }
 
