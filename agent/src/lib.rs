@@ -5,3 +5,4 @@ pub mod command;
 pub mod replay;
 pub mod sensor;
 pub mod tape;
+pub mod state;
