@@ -2,7 +2,11 @@
 
 pub mod clock;
 pub mod command;
+pub mod courier;
+pub mod output;
 pub mod replay;
 pub mod sensor;
-pub mod tape;
 pub mod state;
+pub mod tape;
+#[cfg(test)]
+mod testing;
