@@ -1,6 +1,7 @@
 //! The world in which the real agent is tested: other hosts, users, services, leaks.
 
 pub mod agent;
+pub mod daemons;
 pub mod login;
 pub mod net;
 pub mod process;
