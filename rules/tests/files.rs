@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use jaga_rules::problem::Problems;
+use jaga_rules::scenario::{Player, RuleTest};
 use jaga_rules::{config, rule};
 
 #[test]
@@ -25,6 +26,20 @@ fn rule_files() {
             plain(&format!("{:#?}\n", read.rules))
         })
     });
+}
+
+#[test]
+fn events_of_scenarios() {
+    walk("events", |file, text| {
+        said(rule::parse(file, text), |read| {
+            read.tests.iter().map(events).collect()
+        })
+    });
+}
+
+fn events(test: &RuleTest) -> String {
+    let lines = Player::new(&test.given).map(|event| serde_json::to_string(&event).unwrap() + "\n");
+    lines.collect()
 }
 
 fn said<T: Debug>(result: Result<T, Problems>, show: impl Fn(&T) -> String) -> String {

@@ -1,12 +1,14 @@
 //! Hostile input: whatever is done to a good file, it is read or refused, never a panic and never for long.
 
 use jaga_rules::event::{RuleText, Setup};
+use jaga_rules::scenario::Player;
 use jaga_rules::{compile, config, rule};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const CONFIG: &str = include_str!("files/config/design.yaml");
 const RULES: &str = include_str!("files/rules/design.yaml");
+const VERBS: &str = include_str!("files/events/verbs.yaml");
 
 /// What is put into a file: what YAML, globs and numbers trip over.
 const SCRAPS: [&str; 24] = [
@@ -65,6 +67,14 @@ proptest! {
         if let Err(problems) = compile(&setup) {
             prop_assert!(!problems.0.is_empty());
             prop_assert!(problems.0.iter().all(|problem| !problem.help.is_empty()));
+        }
+    }
+
+    #[test]
+    fn mutated_scenarios_are_refused_or_play_in_order(edits in edits()) {
+        for test in rule::parse("a.yaml", &mutated(VERBS, &edits)).iter().flat_map(|file| &file.tests) {
+            let stamps: Vec<_> = Player::new(&test.given).take(20_000).map(|event| event.at).collect();
+            prop_assert!(stamps.is_sorted());
         }
     }
 

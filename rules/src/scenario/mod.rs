@@ -1,66 +1,261 @@
 //! The scenario language: a leak or a normal day in a few lines, run in virtual time.
+//!
+//! A line is `at TIME SUBJECT VERB …`, and may end with `repeat N every TIME`:
+//!
+//! ```text
+//! at 0s  session login:alice reads ekg 40 MB/s in files of 1 MB for 60s
+//! at 0s  session unit:nginx.service as /usr/sbin/nginx user www-data serves 10.1.2.3 5 MB/s for 1h
+//! at 60s session login:alice sends 203.0.113.9:443 900 KB repeat 1000 every 2s
+//! at 60s session login:alice writes /tmp/a.tar 20 MB/s for 10s
+//! at 90s session login:bob reads file /tmp/a.tar 20 MB/s for 10s
+//! at 90s session login:bob passes session login:carol 1 MB
+//! at 90s store ekg passes file /tmp/copy 10 MB
+//! at 95s session login:bob ends
+//! at 95s unknown sends 203.0.113.9:443 20 MB/s for 60s
+//! at 95s host 10.0.0.8 sends 203.0.113.9:443 20 MB/s for 60s
+//! at 99s file /tmp/a.tar gone
+//! at 99s store ekg holds 199 GB in 1 400 000 files
+//! at 99s fact relay 10.0.0.5:3128
+//! at 99s gap sockets lost 300 events 20 MB
+//! at 99s sensor files blind for 60s
+//! ```
 
-use std::ops::Range;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::config::{self, Config};
 use crate::event::Name;
-use crate::yaml::{At, Kind};
+use crate::yaml::At;
 
-/// A test inside a rule file.
+mod block;
+mod parse;
+mod play;
+mod run;
+mod world;
+
+pub use block::Block;
+pub use play::Player;
+pub use run::{Failure, check, render, run};
+
+/// A test inside a rule file, checked: it can be run.
 #[derive(Debug, Clone)]
 pub struct RuleTest {
-    /// The rule that it belongs to.
+    /// The rule that it belongs to; transitions of others are not looked at.
     pub rule: Name,
-    /// What it shows, unique within its rule.
+    /// What it shows.
     pub name: Name,
-    /// Configuration text; absent = the tests' own default.
-    pub config: Option<Block>,
+    /// Configuration text.
+    pub config: String,
     /// What happens.
-    pub given: Block,
-    /// What the engine must say.
+    pub given: Scenario,
+    /// What the engine must say, as the user wrote it.
     pub expect: Block,
 }
 
-/// Lines of text within a file.
+/// The configuration that a test has unless it brings its own: the stores of DESIGN.md 7.
+pub const CONFIG: &str = "\
+stores:
+  - { name: radiology,  paths: [/srv/pacs],           records: { per-file: 1 } }
+  - { name: lab,        paths: [/srv/lis/results],    records: { bytes-each: 3900 } }
+  - { name: ekg,        paths: [/srv/muse],           records: { per-file: 1 } }
+  - { name: membership, paths: [/var/lib/postgresql], records: { bytes-each: 240 } }
+serves:
+  - { store: radiology,  unit: orthanc.service }
+  - { store: membership, unit: \"postgresql@*.service\" }
+relays: [10.0.0.5:3128]
+contracts:
+  - name: nightly-backup
+    who: { unit: restic-backup.service, exe: /usr/bin/restic, user: backup }
+    to: 10.20.0.9:8000
+    owner: it-ops@hospital.example
+";
+
+/// What happens, in file order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Block {
-    /// The text.
-    pub text: String,
-    /// Bytes of the file that it was read from.
-    pub span: Range<usize>,
+pub struct Scenario {
+    /// Its lines.
+    pub lines: Vec<Line>,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Since the scenario's start, nanoseconds.
+    pub at: i64,
+    /// How often; at least 1.
+    pub times: u32,
+    /// From one time to the next, nanoseconds.
+    pub every: i64,
+    /// What.
+    pub act: Act,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Somebody reads a store, or a file outside the stores.
+    Read {
+        /// Who.
+        who: Doer,
+        /// Of what.
+        of: Holder,
+        /// How much.
+        flow: Amount,
+        /// Bytes of each file; absent = all in one.
+        file_size: Option<u64>,
+    },
+    /// Somebody writes a file outside the stores.
+    Write {
+        /// Who.
+        who: Doer,
+        /// Its path.
+        file: String,
+        /// How much.
+        flow: Amount,
+    },
+    /// Somebody sends.
+    Send {
+        /// Who.
+        who: From,
+        /// To whom; port 0 where the other side opened the connection.
+        to: SocketAddr,
+        /// The other side opened the connection.
+        served: bool,
+        /// How much.
+        flow: Amount,
+    },
+    /// Bytes go from one place of the host to another.
+    Pass {
+        /// From here.
+        from: Holder,
+        /// To here.
+        to: Holder,
+        /// How much.
+        flow: Amount,
+    },
+    /// All processes of a session end.
+    End(Doer),
+    /// A file is deleted.
+    Gone(String),
+    /// A store is so large.
+    Size {
+        /// Which.
+        store: Name,
+        /// Bytes.
+        bytes: u64,
+        /// Files.
+        files: u64,
+    },
+    /// An address was spoken to as a relay.
+    Relay(SocketAddr),
+    /// Events were lost.
+    Lost {
+        /// By which sensor.
+        sensor: Name,
+        /// Events.
+        events: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A sensor sees nothing; told every five seconds.
+    Blind {
+        /// Which.
+        sensor: Name,
+        /// For how long, nanoseconds.
+        lasting: i64,
+    },
+}
+
+/// So many bytes, evenly over so long (nanoseconds; 0 = at once).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Nanoseconds.
+    pub lasting: i64,
+}
+
+/// A process, by its session and what else the line says of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doer {
+    /// Session name: `login:alice`, `unit:nginx.service`, `container:orthanc`, `tree:/opt/x`.
+    pub session: String,
+    /// Which run of that name; 1 unless the line says `run N`.
+    pub run: u32,
+    /// `as EXE`.
+    pub exe: Option<String>,
+    /// `user NAME`.
+    pub user: Option<String>,
+}
+
+/// Who sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// A process.
+    Doer(Doer),
+    /// A host in a recording.
+    Host(IpAddr),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Where data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// In a process.
+    Doer(Doer),
+    /// In a store.
+    Store(Name),
+    /// In a file outside the stores, by path.
+    File(String),
+    /// In a service that serves a store, by unit.
+    Unit(Name),
 }
 
 /// Reads a test of a rule.
 pub(crate) fn test(at: At<'_>, rule: &Name) -> Option<RuleTest> {
     let fields = at.fields("a test")?;
     let name = fields.required("name", At::name);
-    let config = fields.optional("config", block);
-    let given = fields.required("given", block);
-    let expect = fields.required("expect", block);
+    let config = fields.optional("config", block::block);
+    let given = fields.required("given", block::block);
+    let expect = fields.required("expect", block::block);
     fields.end();
+    let text = config.as_ref().map_or(CONFIG, |block| &block.text);
+    let config = match config::parse(config::FILE, text) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems.0 {
+                let block = config.as_ref()?;
+                block.wrong(
+                    at,
+                    block.offset(problem.line, problem.column),
+                    problem.message,
+                    problem.help,
+                );
+            }
+            return None;
+        }
+    };
+    let given = scenario(at, &given?, &config);
     Some(RuleTest {
         rule: rule.clone(),
         name: name?,
-        config,
+        config: text.to_owned(),
         given: given?,
         expect: expect?,
     })
 }
 
-/// A block of lines; empty is allowed, since nothing may be expected.
-fn block(at: At<'_>) -> Option<Block> {
-    let span = at.node.span.clone();
-    match &at.node.kind {
-        Kind::Scalar(text) => Some(Block {
-            text: text.clone(),
-            span,
-        }),
-        Kind::Empty => Some(Block {
-            text: String::new(),
-            span,
-        }),
-        Kind::List(_) | Kind::Map(_) => at.wrong(
-            "expected lines of text",
-            "begin them with '|' after the key",
-        ),
-    }
+fn scenario(at: At<'_>, given: &Block, config: &Config) -> Option<Scenario> {
+    let stores: Vec<Name> = config
+        .stores
+        .iter()
+        .map(|store| store.name.clone())
+        .collect();
+    parse::scenario(&given.text, &stores)
+        .map_err(|mistakes| {
+            for mistake in mistakes {
+                given.wrong(at, mistake.span, mistake.message, mistake.help);
+            }
+        })
+        .ok()
 }

@@ -1,0 +1,527 @@
+//! Reads scenario lines; every mistake is told with its place and the next step.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::str::FromStr;
+
+use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
+use crate::event::{Name, SECOND};
+use crate::units::{Bytes, Count, DAY, Quantity, Rate, Span};
+use crate::yaml::nearest;
+
+/// What is wrong with some bytes of the scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub span: Range<usize>,
+    pub message: String,
+    pub help: String,
+}
+
+/// Events that a scenario may make: 30 days of one rate are half of it.
+const EVENT_LIMIT: u64 = 20_000_000;
+/// The longest scenario.
+const LONGEST: i64 = 400 * DAY;
+/// One event of a rate covers so long, as sensors drain.
+pub(super) const TICK: i64 = SECOND / 4;
+
+/// Reads a scenario over some stores.
+pub(super) fn scenario(text: &str, stores: &[Name]) -> Result<Scenario, Vec<Mistake>> {
+    let mut lines = Vec::new();
+    let mut mistakes = Vec::new();
+    let mut start = 0;
+    for whole in text.split_inclusive('\n') {
+        let content = whole.split('#').next().unwrap_or(whole);
+        if !content.trim().is_empty() {
+            match Words::new(content, start, stores).line() {
+                Ok(line) => lines.push(line),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        start += whole.len();
+    }
+    let events: u64 = lines.iter().map(events).fold(0, u64::saturating_add);
+    if events > EVENT_LIMIT {
+        mistakes.push(Mistake {
+            span: 0..text.find('\n').unwrap_or(text.len()),
+            message: format!("scenario makes about {events} events, more than {EVENT_LIMIT}"),
+            help: "use lower rates, larger files, shorter times or fewer repeats".to_owned(),
+        });
+    }
+    if mistakes.is_empty() {
+        Ok(Scenario { lines })
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// About how many events a line makes.
+fn events(line: &Line) -> u64 {
+    let once = match &line.act {
+        Act::Read {
+            flow, file_size, ..
+        } => ticks(flow.lasting) + file_size.map_or(0, |size| flow.bytes / size),
+        Act::Write { flow, .. } | Act::Send { flow, .. } | Act::Pass { flow, .. } => {
+            ticks(flow.lasting)
+        }
+        Act::Blind { lasting, .. } => ticks(*lasting) / 20 + 1,
+        Act::End(_) | Act::Gone(_) | Act::Size { .. } | Act::Relay(_) | Act::Lost { .. } => 1,
+    };
+    once.saturating_mul(u64::from(line.times))
+}
+
+fn ticks(lasting: i64) -> u64 {
+    u64::try_from(lasting / TICK + 1).unwrap_or(0)
+}
+
+type Read<T> = Result<T, Mistake>;
+
+/// The words of a line, one after the other.
+struct Words<'a> {
+    words: Vec<(usize, &'a str)>,
+    next: usize,
+    end: usize,
+    stores: &'a [Name],
+}
+
+impl<'a> Words<'a> {
+    /// `start` = where the line begins in the scenario, bytes.
+    fn new(line: &'a str, start: usize, stores: &'a [Name]) -> Self {
+        let place = |word: &str| start + word.as_ptr() as usize - line.as_ptr() as usize;
+        let words: Vec<(usize, &str)> = line
+            .split_whitespace()
+            .map(|word| (place(word), word))
+            .collect();
+        let end = words.last().map_or(start, |(at, word)| at + word.len());
+        Self {
+            words,
+            next: 0,
+            end,
+            stores,
+        }
+    }
+
+    fn line(mut self) -> Read<Line> {
+        self.keyword("at")?;
+        let at = self.span("when it happens")?;
+        let act = self.act()?;
+        let (mut times, mut every) = (1, 0);
+        if self.take("repeat") {
+            times = u32::try_from(self.parse::<Count>("how often")?.0).unwrap_or(u32::MAX);
+            self.keyword("every")?;
+            every = self.span("from one to the next")?;
+        }
+        if self.next < self.words.len() {
+            return self.wrong(
+                "words are left over",
+                "remove them, or write them on a line of their own",
+            );
+        }
+        let last = every.saturating_mul(i64::from(times)).saturating_add(at);
+        if last > LONGEST || times == 0 {
+            self.next = self.next.saturating_sub(1);
+            return self.wrong(
+                "it would never end",
+                "stay within 400d, and repeat at least once",
+            );
+        }
+        Ok(Line {
+            at,
+            times,
+            every,
+            act,
+        })
+    }
+
+    fn act(&mut self) -> Read<Act> {
+        const SUBJECTS: [&str; 9] = [
+            "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "fact",
+        ];
+        match self.one_of("a subject", &SUBJECTS)? {
+            "session" => {
+                let who = self.doer()?;
+                self.deed(who)
+            }
+            "unknown" => self.send(From::Unknown),
+            "host" => {
+                let host = self.address("an address")?;
+                self.send(From::Host(host))
+            }
+            "store" => self.store_act(),
+            "unit" => {
+                let unit = self.word("a unit")?.into();
+                self.keyword("passes")?;
+                self.pass(Holder::Unit(unit))
+            }
+            "file" => self.file_act(),
+            "gap" => self.lost(),
+            "sensor" => {
+                let sensor = self.word("a sensor")?.into();
+                self.keyword("blind")?;
+                self.keyword("for")?;
+                Ok(Act::Blind {
+                    sensor,
+                    lasting: self.span("how long")?,
+                })
+            }
+            _ => {
+                self.keyword("relay")?;
+                Ok(Act::Relay(self.socket()?))
+            }
+        }
+    }
+
+    /// What a session does.
+    fn deed(&mut self, who: Doer) -> Read<Act> {
+        match self.one_of(
+            "a verb",
+            &["reads", "writes", "sends", "serves", "passes", "ends"],
+        )? {
+            "reads" => self.read(who),
+            "writes" => {
+                let file = self.path()?;
+                Ok(Act::Write {
+                    who,
+                    file,
+                    flow: self.flow(None)?.0,
+                })
+            }
+            "sends" => {
+                self.next -= 1;
+                self.send(From::Doer(who))
+            }
+            "serves" => {
+                self.next -= 1;
+                self.send(From::Doer(who))
+            }
+            "passes" => self.pass(Holder::Doer(who)),
+            _ => Ok(Act::End(who)),
+        }
+    }
+
+    fn read(&mut self, who: Doer) -> Read<Act> {
+        let of = if self.take("file") {
+            Holder::File(self.path()?)
+        } else {
+            Holder::Store(self.store()?)
+        };
+        let (flow, file_size) = self.flow(Some("files"))?;
+        Ok(Act::Read {
+            who,
+            of,
+            flow,
+            file_size,
+        })
+    }
+
+    fn send(&mut self, who: From) -> Read<Act> {
+        let served = self.one_of("a verb", &["sends", "serves"])? == "serves";
+        let to = if served {
+            SocketAddr::new(self.address("the other side's address")?, 0)
+        } else {
+            self.socket()?
+        };
+        Ok(Act::Send {
+            who,
+            to,
+            served,
+            flow: self.flow(None)?.0,
+        })
+    }
+
+    fn pass(&mut self, from: Holder) -> Read<Act> {
+        let to = match self.one_of("who takes it", &["session", "file", "unit"])? {
+            "session" => Holder::Doer(self.doer()?),
+            "file" => Holder::File(self.path()?),
+            _ => Holder::Unit(self.word("a unit")?.into()),
+        };
+        Ok(Act::Pass {
+            from,
+            to,
+            flow: self.flow(None)?.0,
+        })
+    }
+
+    fn store_act(&mut self) -> Read<Act> {
+        let store = self.store()?;
+        if self.one_of("a verb", &["passes", "holds"])? == "passes" {
+            return self.pass(Holder::Store(store));
+        }
+        let bytes = self.size("how much")?;
+        self.keyword("in")?;
+        let mut count = self.word("how many files")?.to_owned();
+        while !self.take("files") {
+            count = format!("{count} {}", self.word("'files'")?);
+        }
+        match count.parse() {
+            Ok(Count(files)) => Ok(Act::Size {
+                store,
+                bytes,
+                files,
+            }),
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn file_act(&mut self) -> Read<Act> {
+        let file = self.path()?;
+        if self.one_of("a verb", &["passes", "gone"])? == "passes" {
+            return self.pass(Holder::File(file));
+        }
+        Ok(Act::Gone(file))
+    }
+
+    fn lost(&mut self) -> Read<Act> {
+        let sensor = self.word("a sensor")?.into();
+        self.keyword("lost")?;
+        let events = self.parse::<Count>("how many events")?.0;
+        self.keyword("events")?;
+        let bytes = if self.next < self.words.len() {
+            self.size("how much")?
+        } else {
+            0
+        };
+        Ok(Act::Lost {
+            sensor,
+            events,
+            bytes,
+        })
+    }
+
+    /// `login:alice [run 2] [as /usr/bin/curl] [user www-data]`.
+    fn doer(&mut self) -> Read<Doer> {
+        let session = self.word("a session's name")?.to_owned();
+        let named = |kind: &str| {
+            session
+                .strip_prefix(kind)
+                .is_some_and(|name| !name.is_empty())
+        };
+        let fits = named("login:")
+            || named("container:")
+            || named("tree:/")
+            || (named("unit:") && (session.ends_with(".service") || session.ends_with(".scope")));
+        if !fits {
+            self.next -= 1;
+            return self.wrong(
+                format!("'{session}' is no session's name"),
+                "write login:USER, unit:NAME.service, container:NAME or tree:/PATH",
+            );
+        }
+        let mut doer = Doer {
+            session,
+            run: 1,
+            exe: None,
+            user: None,
+        };
+        loop {
+            if self.take("run") {
+                doer.run = u32::try_from(self.parse::<Count>("which run")?.0).unwrap_or(u32::MAX);
+            } else if self.take("as") {
+                doer.exe = Some(self.path()?);
+            } else if self.take("user") {
+                doer.user = Some(self.word("a user")?.to_owned());
+            } else {
+                return Ok(doer);
+            }
+        }
+    }
+
+    /// `40 MB/s [in files of 1 MB] for 60s`, `10 files/s in files of 1 MB for 60s`, `900 KB [in files of 1 KB]`.
+    fn flow(&mut self, files: Option<&str>) -> Read<(Amount, Option<u64>)> {
+        let place = self.next;
+        let text = self.amount("how much")?;
+        let mut file_size = None;
+        if files.is_some() && self.take("in") {
+            self.keyword("files")?;
+            self.keyword("of")?;
+            file_size = Some(self.size("a file's size")?.max(1));
+        }
+        let (quantity, per) = match text.contains('/') {
+            true => {
+                let rate: Rate = self.at(place, &text)?;
+                (rate.amount, rate.per)
+            }
+            false => (self.at(place, &text)?, 0),
+        };
+        let lasting = if per > 0 {
+            self.keyword("for")?;
+            self.span("how long")?
+        } else {
+            0
+        };
+        let bytes = match (quantity, file_size) {
+            (Quantity::Bytes(bytes), _) => bytes,
+            (Quantity::Files(files), Some(size)) => files.saturating_mul(size),
+            (Quantity::Files(_), None) => {
+                self.next = place;
+                return self.wrong("files of what size?", "write 'in files of 1 MB' after it");
+            }
+        };
+        let total = if per > 0 {
+            u128::from(bytes) * lasting.unsigned_abs() as u128 / per.unsigned_abs() as u128
+        } else {
+            bytes.into()
+        };
+        match u64::try_from(total) {
+            Ok(bytes) if bytes <= i64::MAX as u64 => Ok((Amount { bytes, lasting }, file_size)),
+            Ok(_) | Err(_) => {
+                self.next = place;
+                self.wrong(
+                    "that is more than a host can move",
+                    "write a smaller amount",
+                )
+            }
+        }
+    }
+
+    fn store(&mut self) -> Read<Name> {
+        let word = self.word("a store")?;
+        if let Some(store) = self.stores.iter().find(|store| ***store == *word) {
+            return Ok(store.clone());
+        }
+        let known: Vec<&str> = self.stores.iter().map(|store| &**store).collect();
+        let help = match nearest(word, &known) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("the test's configuration has: {}", known.join(", ")),
+        };
+        self.next -= 1;
+        self.wrong(format!("unknown store '{word}'"), help)
+    }
+
+    fn path(&mut self) -> Read<String> {
+        let word = self.word("a path")?;
+        if word.starts_with('/') {
+            return Ok(word.to_owned());
+        }
+        self.next -= 1;
+        self.wrong(format!("'{word}' is no path"), "begin it with '/'")
+    }
+
+    fn address(&mut self, what: &str) -> Read<IpAddr> {
+        let word = self.word(what)?;
+        word.parse().or_else(|_| {
+            self.next -= 1;
+            self.wrong(
+                format!("'{word}' is no address"),
+                "write for instance '203.0.113.9'",
+            )
+        })
+    }
+
+    fn socket(&mut self) -> Read<SocketAddr> {
+        let word = self.word("an address with a port")?;
+        word.parse().or_else(|_| {
+            self.next -= 1;
+            self.wrong(
+                format!("'{word}' is no address with a port"),
+                "write for instance '203.0.113.9:443'",
+            )
+        })
+    }
+
+    fn span(&mut self, what: &str) -> Read<i64> {
+        self.parse::<Span>(what).and_then(|Span(nanos)| {
+            if nanos <= LONGEST {
+                return Ok(nanos);
+            }
+            self.next -= 1;
+            self.wrong("that is too long", "stay within 400d")
+        })
+    }
+
+    fn size(&mut self, what: &str) -> Read<u64> {
+        let place = self.next;
+        let text = self.amount(what)?;
+        self.at(place, &text).map(|Bytes(bytes)| bytes)
+    }
+
+    /// A number and the word after it: `900 KB`, `40 MB/s`; or one word: `900KB`.
+    fn amount(&mut self, what: &str) -> Read<String> {
+        let mut text = self.word(what)?.to_owned();
+        while text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b". ".contains(&byte))
+            && self.next < self.words.len()
+        {
+            text = format!("{text} {}", self.word(what)?);
+        }
+        Ok(text)
+    }
+
+    fn parse<T: FromStr<Err = String>>(&mut self, what: &str) -> Read<T> {
+        let word = self.word(what)?;
+        self.at(self.next - 1, word)
+    }
+
+    /// Reads `text`, which began at word `place`.
+    fn at<T: FromStr<Err = String>>(&mut self, place: usize, text: &str) -> Read<T> {
+        text.parse().or_else(|error: String| {
+            let until = self.next;
+            self.next = place;
+            let mut refused = self.refuse(&error);
+            if let (Err(mistake), Some((at, word))) = (&mut refused, self.words.get(until - 1)) {
+                mistake.span.end = at + word.len();
+            }
+            refused
+        })
+    }
+
+    fn keyword(&mut self, word: &str) -> Read<()> {
+        self.one_of(&format!("'{word}'"), &[word]).map(|_| ())
+    }
+
+    fn take(&mut self, word: &str) -> bool {
+        let hit = self
+            .words
+            .get(self.next)
+            .is_some_and(|(_, next)| *next == word);
+        self.next += usize::from(hit);
+        hit
+    }
+
+    fn one_of(&mut self, what: &str, words: &[&str]) -> Read<&'a str> {
+        let word = self.word(what)?;
+        if words.contains(&word) {
+            return Ok(word);
+        }
+        self.next -= 1;
+        let help = match nearest(word, words) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("write {}", words.join(", ")),
+        };
+        self.wrong(format!("expected {what}, found '{word}'"), help)
+    }
+
+    fn word(&mut self, what: &str) -> Read<&'a str> {
+        match self.words.get(self.next) {
+            Some((_, word)) => {
+                self.next += 1;
+                Ok(word)
+            }
+            None => self.wrong(
+                format!("the line ends where {what} should be"),
+                "write it at the end",
+            ),
+        }
+    }
+
+    /// A mistake at the next word, from an error that tells the next step after a semicolon.
+    fn refuse<T>(&self, error: &str) -> Read<T> {
+        let (message, help) = error
+            .split_once("; ")
+            .unwrap_or((error, "write another value"));
+        self.wrong(message, help)
+    }
+
+    /// A mistake at the next word.
+    fn wrong<T>(&self, message: impl Into<String>, help: impl Into<String>) -> Read<T> {
+        let span = match self.words.get(self.next) {
+            Some((at, word)) => *at..at + word.len(),
+            None => self.end..self.end + 1,
+        };
+        Err(Mistake {
+            span,
+            message: message.into(),
+            help: help.into(),
+        })
+    }
+}
