@@ -147,6 +147,9 @@ fn select(at: At<'_>) -> Option<Where> {
         destination: list(fields.optional("destination", |at| at.list(At::parse))),
         gap: list(fields.optional("gap", |at| at.list(|at| at.word("kind of gap", &GAP_KINDS)))),
         sensor: list(fields.optional("sensor", |at| at.list(At::name))),
+        serves: fields.optional("serves", |at| {
+            at.word("answer", &[("yes", true), ("no", false)])
+        }),
         on_store_host: fields
             .optional("stores", |at| at.word("choice", &[("any", ())]))
             .is_some(),

@@ -181,6 +181,7 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
         ("exe", !select.exe.is_empty(), !gaps),
         ("user", !select.user.is_empty(), !gaps),
         ("destination", !select.destination.is_empty(), sent),
+        ("serves", select.serves.is_some(), sent),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),
     ];

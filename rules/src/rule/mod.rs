@@ -69,6 +69,9 @@ pub struct Where {
     pub gap: Vec<GapKind>,
     /// Sensors.
     pub sensor: Vec<Name>,
+    /// `yes`: only what a unit sends that `serves` the store (any store, where none is exposed); `no`: all but that.
+    /// A workstation is served gigabytes a day, which by anybody else would be theft.
+    pub serves: Option<bool>,
     /// Only on a host with stores (`stores: any`).
     pub on_store_host: bool,
 }
