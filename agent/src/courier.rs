@@ -58,6 +58,11 @@ struct Counters {
 }
 
 impl Deliveries {
+    pub(crate) fn born(outputs: Vec<String>) -> Self {
+        let counters = |output| (output, Counters::default());
+        Self(Arc::new(outputs.into_iter().map(counters).collect()))
+    }
+
     /// (output, transitions told, failed attempts), by name.
     #[must_use]
     pub fn all(&self) -> Vec<(String, u64, u64)> {
@@ -96,12 +101,7 @@ impl Courier {
         outbox.register(&names).map_err(|error| error.to_string())?;
         let courier = Self {
             bell: Bell(names.iter().map(|_| Notify::new()).collect()),
-            deliveries: Deliveries(Arc::new(
-                names
-                    .into_iter()
-                    .map(|name| (name, Counters::default()))
-                    .collect(),
-            )),
+            deliveries: Deliveries::born(names),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
         };

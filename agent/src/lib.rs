@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod command;
 pub mod courier;
+pub mod http;
+pub mod metrics;
 pub mod output;
 pub mod replay;
 pub mod sensor;
