@@ -46,7 +46,9 @@ fn runs(clang: &str) -> bool {
 fn compile(clang: &str, subject: &str, out: &Path) {
     let source = format!("bpf/{subject}.bpf.c");
     let status = Command::new(clang)
-        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror"])
+        .args([
+            "-g", "-O2", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror",
+        ])
         .arg(format!("-D__TARGET_ARCH_{}", target_arch()))
         // libbpf-sys hands over the headers of the libbpf that it links.
         .arg(format!("-I{}", variable("DEP_BPF_INCLUDE")))
