@@ -1,4 +1,69 @@
 //! The shipped rules: one file each, with their own tests inside.
 
+use std::collections::BTreeSet;
+
+use crate::event::{Name, RuleText};
+use crate::rule;
+
+macro_rules! pack {
+    ($file:literal) => {
+        ($file, include_str!(concat!("../packs/", $file)))
+    };
+}
+
 /// File name and text, in the order in which they are loaded. A new rule is one line here and its file.
-pub const PACKS: &[(&str, &str)] = &[];
+pub const PACKS: &[(&str, &str)] = &[
+    pack!("store-data-leaves.yaml"),
+    pack!("store-leaks-in-sum.yaml"),
+    pack!("store-data-to-peer.yaml"),
+    pack!("bulk-outbound.yaml"),
+    pack!("sustained-rate.yaml"),
+    pack!("store-mass-read.yaml"),
+    pack!("served-in-bulk.yaml"),
+    pack!("sensor-blind.yaml"),
+    pack!("data-lost.yaml"),
+];
+
+/// The shipped rule files and the user's own. A shipped file of which the user's files define a rule anew stays out:
+/// that is how a shipped limit is changed.
+#[must_use]
+pub fn with_own(own: Vec<RuleText>) -> Vec<RuleText> {
+    let named: BTreeSet<Name> = own
+        .iter()
+        .flat_map(|file| names(&file.file, &file.text))
+        .collect();
+    let shipped = PACKS
+        .iter()
+        .filter(|(file, text)| !names(file, text).iter().any(|name| named.contains(name)))
+        .map(|(file, text)| RuleText {
+            file: (*file).to_owned(),
+            text: (*text).to_owned(),
+        });
+    shipped.chain(own).collect()
+}
+
+/// The rules of a file; none if it has problems, which `compile` tells.
+fn names(file: &str, text: &str) -> Vec<Name> {
+    rule::parse(file, text).map_or_else(
+        |_| Vec::new(),
+        |file| file.rules.into_iter().map(|rule| rule.name).collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_the_users_own_takes_the_place_of_a_shipped_one() {
+        let text = "{ rule: data-lost, title: mine, severity: info, by: [sensor], limits: [{ gap: 9 in 1h }] }";
+        let own = vec![RuleText {
+            file: "mine.yaml".into(),
+            text: text.into(),
+        }];
+        let files: Vec<String> = with_own(own).into_iter().map(|file| file.file).collect();
+        assert_eq!(files.len(), PACKS.len());
+        assert!(!files.contains(&"data-lost.yaml".to_owned()));
+        assert_eq!(files.last().map(String::as_str), Some("mine.yaml"));
+    }
+}

@@ -88,6 +88,7 @@ impl<'a> Player<'a> {
         let rhythm = rhythm(&line.act);
         if due.tick > 0 || rhythm.first {
             let mut events = Vec::new();
+            self.world.run = due.run + 1;
             self.events(&line.act, due, &mut events);
             let stamped = events
                 .into_iter()

@@ -10,6 +10,9 @@ use crate::event::{
 /// Who and what exists so far.
 #[derive(Debug, Default)]
 pub struct World {
+    /// Number of the repeat that is being played, from 1: it stands for `{n}` in a session's name, so that one line
+    /// makes a thousand jobs.
+    pub run: u32,
     processes: BTreeMap<Doer, Actor>,
     next_pid: u32,
     files: BTreeMap<String, File>,
@@ -45,6 +48,7 @@ impl World {
 
     /// The process for `who`; if it is new, what the engine must be told of it goes into `told`.
     pub fn process(&mut self, who: &Doer, at: Stamp, told: &mut Vec<Event>) -> Actor {
+        let who = &self.numbered(who);
         if let Some(actor) = self.processes.get(who) {
             return *actor;
         }
@@ -65,6 +69,7 @@ impl World {
 
     /// All processes of the run of `who` end, the youngest first.
     pub fn end(&mut self, who: &Doer, told: &mut Vec<Event>) {
+        let who = &self.numbered(who);
         let ended: Vec<Doer> = self
             .processes
             .keys()
@@ -123,7 +128,10 @@ impl World {
         file_size: u64,
     ) -> Vec<(FileId, u64)> {
         let fs = self.store_fs(store);
-        let place = self.read.entry((who.clone(), store.clone())).or_insert(0);
+        let place = self
+            .read
+            .entry((self.numbered(who), store.clone()))
+            .or_insert(0);
         let mut pieces = Vec::new();
         let mut left = bytes;
         while left > 0 {
@@ -162,6 +170,13 @@ impl World {
             Holder::Store(store) => Place::Store(store.clone()),
             Holder::File(path) => Place::File(self.file(path).0),
             Holder::Unit(unit) => Place::Unit(unit.clone()),
+        }
+    }
+
+    fn numbered(&self, who: &Doer) -> Doer {
+        Doer {
+            session: who.session.replace("{n}", &self.run.to_string()),
+            ..who.clone()
         }
     }
 
