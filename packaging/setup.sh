@@ -104,7 +104,7 @@ disable_services() {
 check_rust() {
     export PATH="$HOME/.cargo/bin:$PATH"
     local version
-    version=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
+    version=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
     [ "${version:-0}" -ge $RUST_MINOR ] && return
     [ -z "$version" ] || echo "setup: cargo 1.$version is too old, jaga needs 1.$RUST_MINOR" >&2
     if ! command -v rustup >/dev/null && [ "$(apt-cache policy rustup 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '(none)')" ]; then

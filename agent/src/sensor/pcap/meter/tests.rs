@@ -1,1 +1,3 @@
+//! What the meter counts, frame by frame.
+
 //! Tests.

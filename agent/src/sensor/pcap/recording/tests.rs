@@ -1,1 +1,3 @@
+//! What a recording tells: whole, cut, corrupt.
+
 //! Tests.
