@@ -1,0 +1,264 @@
+//! Loads one subject's object into the kernel and attaches its programs; says in words why it cannot.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use libbpf_rs::btf::{Btf, types};
+use libbpf_rs::{
+    ErrorKind, Iter, Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
+};
+
+use super::table::Table;
+
+/// Objects are read as ELF, which wants eight-byte alignment; `include_bytes!` promises none.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+macro_rules! object {
+    ($name:literal) => {{
+        static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+            env!("OUT_DIR"),
+            "/",
+            $name,
+            ".bpf.o"
+        )));
+        &OBJECT.0
+    }};
+}
+
+/// One object of programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject {
+    /// As `jaga check` calls it.
+    pub name: &'static str,
+    object: &'static [u8],
+    /// The kernel that first has all of its tracepoints.
+    kernel: &'static str,
+    /// Tracepoints that it does well without: of single file systems, possibly of a module.
+    optional: &'static [&'static str],
+}
+
+/// Reads and writes.
+pub fn files() -> Subject {
+    Subject {
+        name: "files",
+        object: object!("files"),
+        kernel: "6.10",
+        optional: &[],
+    }
+}
+
+/// Sends.
+pub fn sockets() -> Subject {
+    Subject {
+        name: "sockets",
+        object: object!("sockets"),
+        kernel: "6.3",
+        optional: &[],
+    }
+}
+
+/// Process life.
+pub fn processes() -> Subject {
+    Subject {
+        name: "processes",
+        object: object!("processes"),
+        kernel: "5.17",
+        optional: &[],
+    }
+}
+
+/// An object in the kernel. Dropped, its programs are detached.
+#[derive(Debug)]
+pub struct Attached {
+    links: BTreeMap<String, Link>,
+    maps: BTreeMap<String, MapHandle>,
+    object: Object,
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// In words for a human, with the next step.
+pub fn attach(subject: &Subject) -> Result<Attached, String> {
+    libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
+        tracing::debug!("{}", text.trim_end());
+    })));
+    let btf = kernel_types()?;
+    let mut open = ObjectBuilder::default()
+        .name(format!("jaga_{}", subject.name))
+        .and_then(|builder| builder.open_memory(subject.object))
+        .map_err(|error| format!("cannot open the embedded object: {error}; build jaga again"))?;
+    leave_out_missing(subject, &mut open, &btf)?;
+    let object = open.load().map_err(|error| refused("load", &error))?;
+    let mut links = BTreeMap::new();
+    for program in object.progs_mut().filter(|program| program.autoload()) {
+        let link = program
+            .attach()
+            .map_err(|error| refused("attach", &error))?;
+        links.insert(program.name().to_string_lossy().into_owned(), link);
+    }
+    let mut maps = BTreeMap::new();
+    for map in object.maps() {
+        let handle = MapHandle::try_from(&map).map_err(|error| refused("open a map of", &error))?;
+        maps.insert(map.name().to_string_lossy().into_owned(), handle);
+    }
+    Ok(Attached {
+        links,
+        maps,
+        object,
+    })
+}
+
+fn kernel_types() -> Result<Btf<'static>, String> {
+    let path = Path::new("/sys/kernel/btf/vmlinux");
+    if !path.exists() {
+        return Err(format!(
+            "no type information of the kernel at '{}'; use a kernel with CONFIG_DEBUG_INFO_BTF \
+             (those of Debian 11+, Ubuntu 20.10+, RHEL 8.2+ have it)",
+            path.display()
+        ));
+    }
+    Btf::from_vmlinux().map_err(|error| refused("read the kernel's types for", &error))
+}
+
+/// One program on a tracepoint that this kernel does not have would fail the whole object.
+fn leave_out_missing(
+    subject: &Subject,
+    open: &mut OpenObject,
+    btf: &Btf<'_>,
+) -> Result<(), String> {
+    for mut program in open.progs_mut() {
+        let section = program.section().to_string_lossy().into_owned();
+        let Some(tracepoint) = section.strip_prefix("tp_btf/") else {
+            continue;
+        };
+        let type_name = format!("btf_trace_{tracepoint}");
+        if btf.type_by_name::<types::Typedef<'_>>(&type_name).is_some() {
+            continue;
+        }
+        if !subject.optional.contains(&tracepoint) {
+            return Err(format!(
+                "this kernel has no tracepoint '{tracepoint}'; use Linux {} or later",
+                subject.kernel
+            ));
+        }
+        program.set_autoload(false);
+    }
+    Ok(())
+}
+
+fn refused(step: &str, error: &libbpf_rs::Error) -> String {
+    let next = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "; run as root, or give the agent CAP_BPF and CAP_PERFMON \
+             (systemd: AmbientCapabilities=CAP_BPF CAP_PERFMON)"
+        }
+        _ => "; run `RUST_LOG=debug jaga check` for the kernel's words",
+    };
+    format!("cannot {step} the eBPF programs: {error:#}{next}")
+}
+
+impl Attached {
+    /// A map of the object.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn map(&self, name: &str) -> Result<&MapHandle, String> {
+        self.maps
+            .get(name)
+            .ok_or_else(|| format!("the embedded object has no map '{name}'; build jaga again"))
+    }
+
+    /// The table that user space drains.
+    ///
+    /// # Errors
+    /// The object has none.
+    pub fn table(&self) -> Result<Table, String> {
+        let own = |name| {
+            let map = self.map(name)?;
+            let fd = map.as_fd().try_clone_to_owned();
+            fd.map_err(|error| format!("cannot keep the map '{name}': {error}"))
+        };
+        let sizes = self.map("counts_a")?;
+        let (key, value) = (sizes.key_size() as usize, sizes.value_size() as usize);
+        Ok(Table::new(
+            own("counts")?,
+            [own("counts_a")?, own("counts_b")?],
+            key,
+            value,
+        ))
+    }
+
+    /// Everything that an iterator program writes.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn iterate(&self, program: &str) -> Result<Vec<u8>, String> {
+        let link = self.links.get(program);
+        let link =
+            link.ok_or_else(|| format!("the embedded object has no iterator '{program}'"))?;
+        let mut iterator = Iter::new(link).map_err(|error| refused("run", &error))?;
+        let mut bytes = Vec::new();
+        iterator
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("cannot read the iterator '{program}': {error}"))?;
+        Ok(bytes)
+    }
+
+    /// Events that were lost since the object was loaded, and their bytes, where they are known: entries that found
+    /// the table full, records that found the ring full, and calls that the kernel skipped because the same
+    /// program ran already on that processor.
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        let mut lost = Lost::default();
+        let sums = self.maps.get("lost");
+        let sums = sums.and_then(|map| map.lookup_percpu(&[0; 4], libbpf_rs::MapFlags::ANY).ok());
+        for sum in sums.flatten().unwrap_or_default() {
+            let mut fields = super::decode::Fields(&sum);
+            lost.events += fields.u64().unwrap_or_default();
+            lost.bytes += fields.u64().unwrap_or_default();
+        }
+        lost.skipped = self.object.progs().map(|program| skipped(&program)).sum();
+        lost
+    }
+}
+
+/// What an object lost since it was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Entries and records that found no room.
+    pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Calls that the kernel skipped.
+    pub skipped: u64,
+}
+
+impl Lost {
+    /// What came after `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(earlier.events),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            skipped: self.skipped.saturating_sub(earlier.skipped),
+        }
+    }
+}
+
+/// `recursion_misses` of a program's information.
+fn skipped(program: &libbpf_rs::Program<'_>) -> u64 {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut size = size_of_val(&info) as u32;
+    let fd = program.as_fd().as_raw_fd();
+    // SAFETY: `info` is a whole bpf_prog_info and `size` is its size; libbpf writes at most that much.
+    let result = unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd, &raw mut info, &raw mut size) };
+    if result == 0 {
+        info.recursion_misses
+    } else {
+        0
+    }
+}

@@ -1,0 +1,291 @@
+//! One drain as events, in the order that keeps cause before effect.
+//!
+//! The kernel's tables tell sums, not an order, so the order is chosen such that nothing that data can have done
+//! is missed: who is there, what was taken from stores, what was written, what was read elsewhere, what was sent,
+//! who left.
+
+use std::collections::BTreeMap;
+
+use jaga_rules::event::{Actor, Event, Flow, Name, Read, Sender, Sent, Wrote};
+
+use super::decode::Who;
+use super::decode::file::{FileCount, Kind};
+use super::decode::process::{Life, What};
+use super::decode::socket::SocketCount;
+use super::roster::Roster;
+
+/// What one round of draining brought.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Process life that was told before the tables were taken.
+    pub before: Vec<Life>,
+    /// Process life that was told while they were taken: it may have been a cause of what they hold.
+    pub after: Vec<Life>,
+    /// Reads and writes.
+    pub files: Vec<FileCount>,
+    /// Sends, with their interface.
+    pub sends: Vec<(SocketCount, Option<Name>)>,
+}
+
+/// Makes batches of rounds.
+#[derive(Debug)]
+pub struct Teller {
+    /// What was told.
+    pub roster: Roster,
+    /// Exits that were heard after the tables were taken: what those processes last did is in the next tables.
+    waiting: Vec<Actor>,
+}
+
+impl Teller {
+    /// Nothing told yet.
+    #[must_use]
+    pub fn new(roster: Roster) -> Self {
+        Self {
+            roster,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The events of a round. `stores` are the stores' names by index.
+    pub fn tell(&mut self, round: Round, stores: &[Name]) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut leaving = std::mem::take(&mut self.waiting);
+        leaving.extend(exits(&round.before));
+        self.waiting.extend(exits(&round.after));
+        let lives = round.before.into_iter().chain(round.after);
+        events.extend(lives.filter_map(|life| self.roster.hear(life)));
+
+        let mut deeds = Deeds::default();
+        for count in round.files {
+            self.introduce(count.who, &mut events);
+            deeds.add_file(count, stores);
+        }
+        for (count, interface) in round.sends {
+            self.introduce(count.who, &mut events);
+            deeds.add_send(&count, interface);
+        }
+        events.extend(deeds.in_order());
+        events.extend(
+            leaving
+                .into_iter()
+                .filter_map(|actor| self.roster.leave(actor)),
+        );
+        events
+    }
+
+    fn introduce(&mut self, who: Who, events: &mut Vec<Event>) {
+        events.extend(self.roster.meet(who));
+    }
+}
+
+fn exits(lives: &[Life]) -> impl Iterator<Item = Actor> {
+    lives
+        .iter()
+        .filter(|life| life.what == What::Exit)
+        .map(|life| life.who.actor)
+}
+
+/// Reads, writes and sends of one round.
+#[derive(Default)]
+struct Deeds {
+    store_reads: Vec<Event>,
+    writes: Vec<Event>,
+    reads: Vec<Event>,
+    /// Old connections differ by a port that is then summed over.
+    sends: BTreeMap<(Actor, Flow, Option<Name>), (u64, u32)>,
+}
+
+impl Deeds {
+    fn add_file(&mut self, count: FileCount, stores: &[Name]) {
+        let actor = count.who.actor;
+        let (file, bytes, size) = (count.file, count.bytes, count.size);
+        if count.kind == Kind::Write {
+            self.writes.push(Event::Wrote(Wrote {
+                actor,
+                file,
+                bytes,
+                size,
+            }));
+            return;
+        }
+        let store = count.store.and_then(|index| stores.get(index).cloned());
+        let list = match store {
+            Some(_) => &mut self.store_reads,
+            None => &mut self.reads,
+        };
+        list.push(Event::Read(Read {
+            actor,
+            file,
+            store,
+            bytes,
+            size,
+            estimated: count.kind == Kind::Mapped,
+        }));
+    }
+
+    fn add_send(&mut self, count: &SocketCount, interface: Option<Name>) {
+        let key = (count.who.actor, count.flow, interface);
+        let sum = self.sends.entry(key).or_default();
+        sum.0 += count.bytes;
+        sum.1 += count.connections;
+    }
+
+    fn in_order(self) -> impl Iterator<Item = Event> {
+        let sends = self.sends.into_iter().map(|(key, (bytes, connections))| {
+            let (actor, flow, interface) = key;
+            Event::Sent(Sent {
+                sender: Sender::Actor(actor),
+                flow,
+                bytes,
+                connections,
+                interface,
+            })
+        });
+        let files = self.store_reads.into_iter().chain(self.writes);
+        files.chain(self.reads).chain(sends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jaga_rules::event::{FileId, Opener, Protocol};
+
+    use super::super::roster::tests::{exec, fork, life, roster, who};
+    use super::*;
+
+    fn file(pid: u32, kind: Kind, store: Option<usize>) -> FileCount {
+        FileCount {
+            who: who(pid, 0),
+            file: FileId {
+                fs: 1,
+                inode: 2,
+                generation: 3,
+            },
+            kind,
+            store,
+            bytes: 10,
+            size: 10,
+            last_at: 0,
+        }
+    }
+
+    fn send(pid: u32) -> (SocketCount, Option<Name>) {
+        let flow = Flow {
+            protocol: Protocol::Tcp,
+            local: "10.0.0.1:0".parse().unwrap(),
+            remote: "203.0.113.9:443".parse().unwrap(),
+            opener: Opener::Local,
+        };
+        let count = SocketCount {
+            who: who(pid, 0),
+            flow,
+            netns: 1,
+            bytes: 10,
+            connections: 1,
+        };
+        (count, None)
+    }
+
+    fn exit(pid: u32) -> Life {
+        life(who(pid, 0), What::Exit)
+    }
+
+    fn kinds(events: &[Event]) -> Vec<&'static str> {
+        let kind = |event: &Event| match event {
+            Event::Known(_) => "known",
+            Event::Fork(_) => "fork",
+            Event::Exec(_) => "exec",
+            Event::Exit { .. } => "exit",
+            Event::Read(read) if read.store.is_some() => "store-read",
+            Event::Read(_) => "read",
+            Event::Wrote(_) => "wrote",
+            Event::Sent(_) => "sent",
+            Event::Pass(_)
+            | Event::Fact(_)
+            | Event::Clock { .. }
+            | Event::Gap(_)
+            | Event::Restore(_)
+            | Event::Reload(_)
+            | Event::Wake => "other",
+        };
+        events.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn cause_comes_before_effect() {
+        let mut teller = Teller::new(roster());
+        let round = Round {
+            before: vec![fork(who(1, 0), who(2, 0)), exit(2)],
+            after: vec![exec(who(1, 0), "/bin/sh")],
+            files: vec![
+                file(2, Kind::Read, None),
+                file(2, Kind::Write, None),
+                file(2, Kind::Mapped, Some(0)),
+            ],
+            sends: vec![send(2)],
+        };
+        let events = teller.tell(round, &["lab".into()]);
+        let order = [
+            "fork",
+            "exec",
+            "store-read",
+            "wrote",
+            "read",
+            "sent",
+            "exit",
+        ];
+        assert_eq!(kinds(&events), order);
+    }
+
+    #[test]
+    fn an_exit_heard_late_waits_for_what_the_process_did_last() {
+        let mut teller = Teller::new(roster());
+        let first = Round {
+            before: vec![fork(who(1, 0), who(2, 0))],
+            after: vec![exit(2)],
+            ..Round::default()
+        };
+        assert_eq!(kinds(&teller.tell(first, &[])), ["fork"]);
+        let second = Round {
+            files: vec![file(2, Kind::Read, None)],
+            ..Round::default()
+        };
+        assert_eq!(kinds(&teller.tell(second, &[])), ["read", "exit"]);
+    }
+
+    #[test]
+    fn whoever_was_not_told_is_introduced_first() {
+        let mut teller = Teller::new(roster());
+        let round = Round {
+            files: vec![file(9, Kind::Read, None)],
+            sends: vec![send(9)],
+            ..Round::default()
+        };
+        assert_eq!(kinds(&teller.tell(round, &[])), ["known", "read", "sent"]);
+    }
+
+    #[test]
+    fn equal_flows_are_one_event() {
+        let mut teller = Teller::new(roster());
+        let round = Round {
+            sends: vec![send(9), send(9)],
+            ..Round::default()
+        };
+        let events = teller.tell(round, &[]);
+        let Event::Sent(sent) = &events[1] else {
+            panic!("{events:?}");
+        };
+        assert_eq!((sent.bytes, sent.connections), (20, 2));
+    }
+
+    #[test]
+    fn a_mapped_read_is_an_estimate() {
+        let mut teller = Teller::new(roster());
+        let round = Round {
+            files: vec![file(9, Kind::Mapped, Some(0))],
+            ..Round::default()
+        };
+        let events = teller.tell(round, &["lab".into()]);
+        assert!(matches!(&events[1], Event::Read(read) if read.estimated));
+    }
+}

@@ -1,0 +1,142 @@
+//! Entries of the table of file reads and writes.
+
+use jaga_rules::event::FileId;
+
+use super::{Fields, Who};
+
+/// What one process did with one file since the last drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCount {
+    /// Who, as of the last access.
+    pub who: Who,
+    /// Which file.
+    pub file: FileId,
+    /// What it did.
+    pub kind: Kind,
+    /// The store it lies in, as an index of the sensor's list of stores.
+    pub store: Option<usize>,
+    /// Bytes.
+    pub bytes: u64,
+    /// The file's size at the last access, bytes.
+    pub size: u64,
+    /// When the last access was, CLOCK_BOOTTIME nanoseconds.
+    pub last_at: u64,
+}
+
+/// Ways of touching a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Read, to the byte or to the page.
+    Read,
+    /// Mapped pages were touched: an estimate.
+    Mapped,
+    /// Written.
+    Write,
+}
+
+/// Decodes an entry; `None` if it has another shape.
+#[must_use]
+pub fn decode(key: &[u8], value: &[u8]) -> Option<FileCount> {
+    let mut key = Fields(key);
+    let mut value = Fields(value);
+    let file = take_file(&mut key)?;
+    let _start = key.u64()?;
+    let _tgid = key.u32()?;
+    let kind = match key.u32()? {
+        0 => Kind::Read,
+        1 => Kind::Mapped,
+        2 => Kind::Write,
+        _ => return None,
+    };
+    let bytes = value.u64()?;
+    let size = value.u64()?;
+    let last_at = value.u64()?;
+    let store = usize::try_from(value.u64()?.cast_signed()).ok();
+    Some(FileCount {
+        who: Who::take(&mut value)?,
+        file,
+        kind,
+        store,
+        bytes: whole_pages_end_with_the_file(kind, bytes, size),
+        size,
+        last_at,
+    })
+}
+
+/// A page that several faults show is counted by each; nobody holds more of a file than there is of it.
+fn whole_pages_end_with_the_file(kind: Kind, bytes: u64, size: u64) -> u64 {
+    match kind {
+        Kind::Mapped => bytes.min(size),
+        Kind::Read | Kind::Write => bytes,
+    }
+}
+
+/// `struct file_id`.
+pub(crate) fn take_file(fields: &mut Fields<'_>) -> Option<FileId> {
+    let fs = fields.u64()?;
+    let inode = fields.u64()?;
+    let generation = fields.u32()?;
+    let _reserved = fields.u32()?;
+    Some(FileId {
+        fs,
+        inode,
+        generation,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Bytes, WHO};
+    use super::*;
+
+    fn entry(kind: u32, bytes: u64, store: i64) -> (Vec<u8>, Vec<u8>) {
+        let key = Bytes::default().u64(11).u64(12).u32(13).u32(0);
+        let key = key.u64(1000).u32(7).u32(kind);
+        let value = Bytes::default().u64(bytes).u64(4096).u64(77);
+        (key.0, value.u64(store.cast_unsigned()).who().0)
+    }
+
+    #[test]
+    fn a_read_of_a_store() {
+        let (key, value) = entry(0, 100, 2);
+        assert_eq!(
+            decode(&key, &value),
+            Some(FileCount {
+                who: WHO,
+                file: FileId {
+                    fs: 11,
+                    inode: 12,
+                    generation: 13,
+                },
+                kind: Kind::Read,
+                store: Some(2),
+                bytes: 100,
+                size: 4096,
+                last_at: 77,
+            })
+        );
+    }
+
+    #[test]
+    fn outside_every_store_is_none() {
+        let (key, value) = entry(2, 100, -1);
+        assert_eq!(decode(&key, &value).unwrap().store, None);
+    }
+
+    #[test]
+    fn a_mapped_file_is_not_read_beyond_its_size() {
+        let (key, value) = entry(1, 9000, 0);
+        assert_eq!(decode(&key, &value).unwrap().bytes, 4096);
+        let (key, value) = entry(0, 9000, 0);
+        assert_eq!(decode(&key, &value).unwrap().bytes, 9000);
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let (key, value) = entry(3, 1, 0);
+        assert_eq!(decode(&key, &value), None);
+        let (key, value) = entry(0, 1, 0);
+        assert_eq!(decode(&key[..39], &value), None);
+        assert_eq!(decode(&key, &value[..63]), None);
+    }
+}

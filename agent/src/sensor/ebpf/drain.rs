@@ -1,0 +1,106 @@
+//! The sensors' thread: takes what the kernel counted, hands it over as one batch, and waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use jaga_rules::event::{Event, Gap, GapKind};
+
+use super::roots::StoreNames;
+use super::watch::Watch;
+use crate::sensor::{Batch, Feed, HealthTable};
+
+/// How often blindness is told again.
+const BLIND: Duration = Duration::from_secs(10);
+
+/// What the thread needs beside the sensors.
+#[derive(Debug)]
+pub struct Drain {
+    /// Between rounds.
+    pub period: Duration,
+    /// Where batches go. A full queue blocks this thread, while the kernel goes on counting.
+    pub feed: Feed,
+    /// Where the sensors' state is told.
+    pub health: HealthTable,
+    /// Set to end it.
+    pub stop: Arc<AtomicBool>,
+    /// The stores' names.
+    pub stores: StoreNames,
+    /// Subjects that see nothing, and why.
+    pub blind: Vec<(&'static str, String)>,
+}
+
+impl Drain {
+    /// Drains until told to stop, then once more.
+    pub fn run(mut self, mut watch: Watch) {
+        let mut batch = watch.first_batch();
+        let rounds_between = (BLIND.as_nanos() / self.period.as_nanos()).max(1);
+        for round in 0_u128.. {
+            let last = self.stop.load(Ordering::Relaxed);
+            let (events, gaps) = watch.round(&self.stores.all());
+            batch.extend(events);
+            self.add_gaps(gaps, &mut batch);
+            if round % rounds_between == 0 {
+                batch.extend(self.blind.iter().map(|(subject, why)| blind(subject, why)));
+            }
+            if !self.hand_over(std::mem::take(&mut batch)) || last {
+                return;
+            }
+            thread::park_timeout(self.period);
+        }
+    }
+
+    /// Losses are told, and added up in the sensor's health. A subject that fails while running goes blind.
+    fn add_gaps(&mut self, gaps: Vec<Gap>, batch: &mut Batch) {
+        for gap in gaps {
+            let name = subject(&gap.sensor);
+            self.health.update(name, |health| {
+                health.lost_events += gap.events;
+                health.lost_bytes += gap.bytes;
+                health.up = health.up && gap.kind != GapKind::Blind;
+            });
+            batch.push(Event::Gap(gap));
+        }
+    }
+
+    /// False once nobody takes batches any more.
+    fn hand_over(&self, batch: Batch) -> bool {
+        let mut counts = [("files", 0), ("sockets", 0), ("processes", 0)];
+        for event in &batch {
+            let place = match event {
+                Event::Read(_) | Event::Wrote(_) | Event::Fact(_) | Event::Pass(_) => 0,
+                Event::Sent(_) => 1,
+                Event::Known(_) | Event::Fork(_) | Event::Exec(_) | Event::Exit { .. } => 2,
+                Event::Gap(_)
+                | Event::Clock { .. }
+                | Event::Restore(_)
+                | Event::Reload(_)
+                | Event::Wake => continue,
+            };
+            counts[place].1 += 1;
+        }
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            self.health.update(name, |health| health.events += count);
+        }
+        batch.is_empty() || self.feed.send(batch).is_ok()
+    }
+}
+
+fn subject(name: &str) -> &'static str {
+    match name {
+        "files" => "files",
+        "sockets" => "sockets",
+        _ => "processes",
+    }
+}
+
+fn blind(subject: &str, why: &str) -> Event {
+    Event::Gap(Gap {
+        sensor: subject.into(),
+        kind: GapKind::Blind,
+        events: 0,
+        bytes: 0,
+        why: why.into(),
+    })
+}

@@ -1,0 +1,250 @@
+//! What the engine was told of each process, so that it is told what changed and nothing twice.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+use jaga_rules::event::{Actor, Event, Exec, Fork, Name, Process};
+
+use super::decode::process::{Life, What};
+use super::decode::{Facts, Who};
+use super::names::Names;
+
+/// Every process that was told and has not ended. Bounded by the kernel's own limit of processes: whoever ended
+/// without being seen to (a full ring) goes at the next [`Roster::resync`].
+#[derive(Debug)]
+pub struct Roster {
+    told: HashMap<Actor, Told>,
+    names: Names,
+}
+
+#[derive(Debug, Clone)]
+struct Told {
+    facts: Facts,
+    parent: Option<Actor>,
+    exe: Name,
+}
+
+impl Roster {
+    /// Nobody told yet.
+    #[must_use]
+    pub fn new(names: Names) -> Self {
+        Self {
+            told: HashMap::new(),
+            names,
+        }
+    }
+
+    /// What a record means for the engine; an exit is only marked: it is told last.
+    pub fn hear(&mut self, life: Life) -> Option<Event> {
+        if let Some(path) = &life.cgroup {
+            self.names.learn_cgroup(life.who.facts.cgroup, path);
+        }
+        match life.what {
+            What::Known { parent, exe } => {
+                let parent = (parent.pid != 0 && parent != life.who.actor).then_some(parent);
+                Some(self.known(life.who, parent, exe.into()))
+            }
+            What::Fork { parent } => self.forked(life.who, parent),
+            What::Exec { exe } => Some(self.became(life.who, exe.into())),
+            What::Exit => None,
+        }
+    }
+
+    /// What must be told before something that this process did: nothing, unless it is unknown or its users,
+    /// audit session or cgroup changed without an event (setuid, a login, a move between cgroups).
+    pub fn meet(&mut self, who: Who) -> Option<Event> {
+        let (parent, exe) = match self.told.get(&who.actor) {
+            Some(told) if told.facts == who.facts => return None,
+            Some(told) => (told.parent, told.exe.clone()),
+            None => (None, self.names.exe(who.actor)),
+        };
+        Some(self.known(who, parent, exe))
+    }
+
+    /// Forgets a process; its exit, if it was known.
+    pub fn leave(&mut self, actor: Actor) -> Option<Event> {
+        self.told.remove(&actor).map(|_| Event::Exit { actor })
+    }
+
+    /// After lost records: tells who is there and was not told, and who was told and is gone.
+    pub fn resync(&mut self, there: Vec<Life>) -> Vec<Event> {
+        let alive: BTreeSet<Actor> = there.iter().map(|life| life.who.actor).collect();
+        let mut gone: Vec<Actor> = self.told.keys().copied().collect();
+        gone.retain(|actor| !alive.contains(actor));
+        gone.sort_unstable();
+        let new = there
+            .into_iter()
+            .filter(|life| !self.told.contains_key(&life.who.actor))
+            .collect::<Vec<_>>();
+        let known: Vec<Event> = new.into_iter().filter_map(|life| self.hear(life)).collect();
+        let exits = gone.into_iter().filter_map(|actor| self.leave(actor));
+        known.into_iter().chain(exits).collect()
+    }
+
+    fn known(&mut self, who: Who, parent: Option<Actor>, exe: Name) -> Event {
+        let facts = who.facts;
+        let told = Told {
+            facts,
+            parent,
+            exe: exe.clone(),
+        };
+        self.told.insert(who.actor, told);
+        Event::Known(Process {
+            actor: who.actor,
+            parent,
+            exe,
+            identity: self.names.identity(facts),
+        })
+    }
+
+    fn forked(&mut self, child: Who, parent: Actor) -> Option<Event> {
+        if self.told.contains_key(&child.actor) {
+            return None; // the list of processes had it first
+        }
+        let maker = self.told.get(&parent);
+        let inherited = maker.is_some_and(|told| told.facts == child.facts);
+        let exe = maker.map(|told| told.exe.clone()).unwrap_or_default();
+        let told = Told {
+            facts: child.facts,
+            parent: Some(parent),
+            exe,
+        };
+        self.told.insert(child.actor, told);
+        Some(Event::Fork(Fork {
+            parent,
+            child: child.actor,
+            identity: (!inherited).then(|| self.names.identity(child.facts)),
+        }))
+    }
+
+    fn became(&mut self, who: Who, exe: Name) -> Event {
+        let parent = self.told.get(&who.actor).and_then(|told| told.parent);
+        let told = Told {
+            facts: who.facts,
+            parent,
+            exe: exe.clone(),
+        };
+        self.told.insert(who.actor, told);
+        Event::Exec(Exec {
+            actor: who.actor,
+            exe,
+            identity: self.names.identity(who.facts),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    pub(crate) fn roster() -> Roster {
+        Roster::new(Names::new(Path::new("/nowhere")))
+    }
+
+    pub(crate) fn who(pid: u32, uid: u32) -> Who {
+        let start = u64::from(pid) * 10;
+        Who {
+            actor: Actor { pid, start },
+            facts: Facts {
+                uid,
+                login: None,
+                cgroup: 5,
+            },
+        }
+    }
+
+    pub(crate) fn life(who: Who, what: What) -> Life {
+        let cgroup = Some("/a.service".to_owned());
+        Life { who, what, cgroup }
+    }
+
+    pub(crate) fn fork(parent: Who, child: Who) -> Life {
+        let parent = parent.actor;
+        life(child, What::Fork { parent })
+    }
+
+    pub(crate) fn exec(who: Who, exe: &str) -> Life {
+        let exe = exe.to_owned();
+        life(who, What::Exec { exe })
+    }
+
+    fn known(who: Who, parent: Who, exe: &str) -> Life {
+        let exe = exe.to_owned();
+        let parent = parent.actor;
+        life(who, What::Known { parent, exe })
+    }
+
+    #[test]
+    fn a_change_of_user_is_told_once_and_keeps_the_program() {
+        let mut roster = roster();
+        roster.hear(known(who(7, 0), who(1, 0), "/bin/su"));
+        assert_eq!(roster.meet(who(7, 0)), None);
+        let Some(Event::Known(process)) = roster.meet(who(7, 4_000_000)) else {
+            panic!("the new user was not told");
+        };
+        assert_eq!(&*process.exe, "/bin/su");
+        assert_eq!(process.parent, Some(who(1, 0).actor));
+        assert_eq!(&*process.identity.user, "4000000");
+        assert_eq!(&*process.identity.cgroup, "/a.service");
+        assert_eq!(roster.meet(who(7, 4_000_000)), None);
+    }
+
+    #[test]
+    fn a_child_tells_its_identity_only_where_it_differs() {
+        let mut roster = roster();
+        roster.hear(known(who(1, 0), who(0, 0), "/sbin/init"));
+        let same = roster.hear(fork(who(1, 0), who(2, 0)));
+        assert!(matches!(
+            same,
+            Some(Event::Fork(Fork { identity: None, .. }))
+        ));
+        let other = roster.hear(fork(who(1, 0), who(3, 33)));
+        assert!(matches!(
+            other,
+            Some(Event::Fork(Fork {
+                identity: Some(_),
+                ..
+            }))
+        ));
+    }
+
+    #[test]
+    fn a_process_of_the_list_is_not_forked_again() {
+        let mut roster = roster();
+        roster.hear(known(who(2, 0), who(1, 0), "/bin/sh"));
+        assert_eq!(roster.hear(fork(who(1, 0), who(2, 0))), None);
+    }
+
+    #[test]
+    fn an_exit_is_told_once_and_only_of_the_known() {
+        let mut roster = roster();
+        roster.hear(known(who(2, 0), who(1, 0), "/bin/sh"));
+        let actor = who(2, 0).actor;
+        assert_eq!(roster.leave(actor), Some(Event::Exit { actor }));
+        assert_eq!(roster.leave(actor), None);
+    }
+
+    #[test]
+    fn a_stranger_is_introduced_before_it_does_anything() {
+        let told = roster().meet(who(2, 4_000_000));
+        assert!(matches!(told, Some(Event::Known(process)) if process.exe.is_empty()));
+    }
+
+    #[test]
+    fn after_a_loss_the_list_settles_who_is_there() {
+        let mut roster = roster();
+        roster.hear(known(who(2, 0), who(1, 0), "/bin/sh"));
+        let there = vec![known(who(3, 0), who(1, 0), "/bin/cat")];
+        let events = roster.resync(there);
+        assert!(matches!(&events[0], Event::Known(process) if process.actor == who(3, 0).actor));
+        let actor = who(2, 0).actor;
+        assert_eq!(events[1..], [Event::Exit { actor }]);
+        assert!(
+            roster
+                .resync(vec![known(who(3, 0), who(1, 0), "/bin/cat")])
+                .is_empty()
+        );
+    }
+}

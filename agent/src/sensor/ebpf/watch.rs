@@ -1,0 +1,237 @@
+//! The attached sensors, drained one round at a time: thin, between the kernel and `batch.rs`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jaga_rules::event::{Event, Gap, GapKind, Name};
+use libbpf_rs::{RingBuffer, RingBufferBuilder};
+
+use super::attach::{Attached, Lost};
+use super::batch::{Round, Teller};
+use super::decode::process::{self, Life};
+use super::decode::socket::{Ports, SocketCount};
+use super::decode::{file, socket};
+use super::interfaces::Interfaces;
+use super::names::Names;
+use super::roster::Roster;
+use super::table::Table;
+
+/// All that is attached, and what was told of it.
+pub struct Watch {
+    lives: Option<Lives>,
+    files: Option<Counter>,
+    sockets: Option<Sockets>,
+    teller: Teller,
+}
+
+/// What was attached, by subject.
+#[derive(Debug)]
+pub struct Subjects {
+    /// Process life.
+    pub processes: Option<Arc<Attached>>,
+    /// Reads and writes.
+    pub files: Option<Arc<Attached>>,
+    /// Sends.
+    pub sockets: Option<Arc<Attached>>,
+    /// The agent's own network namespace, whose interfaces have names.
+    pub netns: u32,
+    /// For connections older than the sensor.
+    pub ports: Ports,
+}
+
+impl Watch {
+    /// Opens the tables and the ring of what is attached.
+    ///
+    /// # Errors
+    /// In words, should the kernel refuse what it granted to the programs.
+    pub fn open(subjects: Subjects) -> Result<Self, String> {
+        let files = subjects.files.map(Counter::open).transpose()?;
+        let counter = subjects.sockets.map(Counter::open).transpose()?;
+        Ok(Self {
+            lives: subjects.processes.map(Lives::open).transpose()?,
+            files,
+            sockets: counter.map(|counter| Sockets {
+                counter,
+                netns: subjects.netns,
+                ports: subjects.ports,
+                interfaces: Interfaces::default(),
+            }),
+            teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
+        })
+    }
+
+    /// Sees nothing.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            lives: None,
+            files: None,
+            sockets: None,
+            teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
+        }
+    }
+
+    /// Everybody who runs already. The programs are attached, so whoever comes meanwhile is in the ring.
+    pub fn first_batch(&mut self) -> Vec<Event> {
+        self.resync()
+    }
+
+    /// What happened since the last round, and what was lost of it.
+    pub fn round(&mut self, stores: &[Name]) -> (Vec<Event>, Vec<Gap>) {
+        let mut round = Round::default();
+        let mut gaps = Vec::new();
+        if let Some(lives) = &mut self.lives {
+            round.before = lives.take();
+        }
+        if let Some(files) = &mut self.files {
+            files.drain("files", &mut gaps, |key, value| {
+                round.files.extend(file::decode(key, value));
+            });
+        }
+        if let Some(sockets) = &mut self.sockets {
+            sockets.drain(&mut round.sends, &mut gaps);
+        }
+        if let Some(lives) = &mut self.lives {
+            round.after = lives.take();
+        }
+        let mut events = self.teller.tell(round, stores);
+        if let Some(gap) = self.lives.as_mut().and_then(Lives::gap) {
+            events.extend(self.resync());
+            gaps.push(gap);
+        }
+        (events, gaps)
+    }
+
+    fn resync(&mut self) -> Vec<Event> {
+        let lives = self.lives.as_ref();
+        let list = lives.and_then(|lives| lives.attached.iterate("list_tasks").ok());
+        let Some(list) = list else {
+            return Vec::new();
+        };
+        let mut there = process::decode_list(&list);
+        // Parents first, where they are still the parents.
+        there.sort_by_key(|life| (life.who.actor.start, life.who.actor.pid));
+        self.teller.roster.resync(there)
+    }
+}
+
+/// The ring in which process life is told.
+struct Lives {
+    attached: Arc<Attached>,
+    ring: RingBuffer<'static>,
+    heard: Rc<RefCell<Vec<Life>>>,
+    told: Lost,
+}
+
+impl Lives {
+    fn open(attached: Arc<Attached>) -> Result<Self, String> {
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let ring = ring(attached.map("events")?, {
+            let heard = Rc::clone(&heard);
+            move |bytes| heard.borrow_mut().extend(process::decode(bytes))
+        })?;
+        Ok(Self {
+            told: attached.lost(),
+            attached,
+            ring,
+            heard,
+        })
+    }
+
+    fn take(&mut self) -> Vec<Life> {
+        self.ring.consume_raw();
+        self.heard.take()
+    }
+
+    fn gap(&mut self) -> Option<Gap> {
+        let why = "the ring of process records was full; the list of processes was read again";
+        lost_since(&mut self.told, &self.attached, "processes", why)
+    }
+}
+
+/// A ring whose records go to `each`.
+fn ring(
+    map: &libbpf_rs::MapHandle,
+    mut each: impl FnMut(&[u8]) + 'static,
+) -> Result<RingBuffer<'static>, String> {
+    let mut builder = RingBufferBuilder::new();
+    builder
+        .add(map, move |bytes| {
+            each(bytes);
+            0
+        })
+        .map_err(|error| format!("cannot read the ring: {error}"))?;
+    builder
+        .build()
+        .map_err(|error| format!("cannot read the ring: {error}"))
+}
+
+/// A table of sums.
+struct Counter {
+    attached: Arc<Attached>,
+    table: Table,
+    told: Lost,
+}
+
+impl Counter {
+    fn open(attached: Arc<Attached>) -> Result<Self, String> {
+        Ok(Self {
+            table: attached.table()?,
+            told: attached.lost(),
+            attached,
+        })
+    }
+
+    fn drain(&mut self, name: &str, gaps: &mut Vec<Gap>, each: impl FnMut(&[u8], &[u8])) {
+        if let Err(error) = self.table.drain(each) {
+            let why = format!("cannot take the kernel's sums: {error}; restart the agent");
+            gaps.push(gap(name, GapKind::Blind, Lost::default(), &why));
+        }
+        let why = "more pairs of process and file or remote between two rounds than the table holds; \
+                   shorten `periods: { drain: … }`";
+        gaps.extend(lost_since(&mut self.told, &self.attached, name, why));
+    }
+}
+
+/// The table of sends, and what completes an entry.
+struct Sockets {
+    counter: Counter,
+    netns: u32,
+    ports: Ports,
+    interfaces: Interfaces,
+}
+
+impl Sockets {
+    fn drain(&mut self, sends: &mut Vec<(SocketCount, Option<Name>)>, gaps: &mut Vec<Gap>) {
+        self.interfaces.next_round();
+        let (ports, netns, interfaces) = (&self.ports, self.netns, &mut self.interfaces);
+        self.counter.drain("sockets", gaps, |key, value| {
+            let Some(mut count) = socket::decode(key, value) else {
+                return;
+            };
+            count.flow = ports.settle(count.flow);
+            let local = count.flow.local.ip();
+            let here = count.netns == netns;
+            let interface = here.then(|| interfaces.name(local)).flatten();
+            sends.push((count, interface));
+        });
+    }
+}
+
+fn lost_since(told: &mut Lost, attached: &Attached, name: &str, why: &str) -> Option<Gap> {
+    let now = attached.lost();
+    let new = now.since(*told);
+    *told = now;
+    (new != Lost::default()).then(|| gap(name, GapKind::Lost, new, why))
+}
+
+fn gap(name: &str, kind: GapKind, lost: Lost, why: &str) -> Gap {
+    Gap {
+        sensor: name.into(),
+        kind,
+        events: lost.events + lost.skipped,
+        bytes: lost.bytes,
+        why: why.into(),
+    }
+}
