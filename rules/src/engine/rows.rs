@@ -1,0 +1,313 @@
+//! State as rows: what changed goes out, what an earlier run wrote down comes back in.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Actor, Due, Engine, Gap, GapKind, Key, Name, NameId, Row, RunKey, Stamp};
+use crate::alert::{Alert, Phase};
+use crate::event::{FileId, RowKind};
+use crate::hold::{Contents, HOLD_LIFE, Label, RunNo};
+use crate::output::{Output, Rows};
+
+#[derive(Serialize, Deserialize)]
+struct RunRow {
+    key: RunKey,
+    session: Name,
+    no: RunNo,
+    takers: Vec<Actor>,
+    held: Vec<(Name, Contents)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LabelRow {
+    file: FileId,
+    until: Stamp,
+    held: Vec<(Name, Contents)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WindowRow {
+    tally: String,
+    key: Vec<Name>,
+    total: u64,
+    parts: Vec<(Stamp, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AlertRow {
+    rule: Name,
+    key: Vec<Name>,
+    alert: Alert,
+    sessions: Vec<String>,
+}
+
+impl Engine {
+    pub(super) fn collect_rows(&mut self) -> Rows {
+        let mut rows = std::mem::take(&mut self.pending_rows);
+        self.run_rows(&mut rows);
+        self.label_rows(&mut rows);
+        self.window_rows(&mut rows);
+        self.alert_rows(&mut rows);
+        rows
+    }
+
+    fn run_rows(&mut self, rows: &mut Rows) {
+        for key in std::mem::take(&mut self.holdings.changed.gone) {
+            rows.push(Row {
+                kind: RowKind::Held,
+                id: text(&key),
+                body: None,
+            });
+        }
+        for slot in self.holdings.take_changed_runs() {
+            let run = self.holdings.run(slot);
+            let Some(key) = &run.key else { continue };
+            let row = RunRow {
+                key: key.clone(),
+                session: self.names.text(run.session).clone(),
+                no: run.no,
+                takers: run.takers.clone(),
+                held: self.named(run.held.iter().map(|held| (held.store, &held.contents))),
+            };
+            rows.push(Row {
+                kind: RowKind::Held,
+                id: text(key),
+                body: Some(text(&row)),
+            });
+        }
+    }
+
+    fn label_rows(&mut self, rows: &mut Rows) {
+        let files: BTreeSet<FileId> = std::mem::take(&mut self.holdings.changed.files)
+            .into_iter()
+            .collect();
+        for file in files {
+            let row = self.holdings.label_of(file).map(|label| LabelRow {
+                file,
+                until: label.until,
+                held: self.named(
+                    label
+                        .contents
+                        .iter()
+                        .map(|(store, contents)| (*store, contents)),
+                ),
+            });
+            rows.push(Row {
+                kind: RowKind::Label,
+                id: text(&file),
+                body: row.map(|row| text(&row)),
+            });
+        }
+    }
+
+    fn window_rows(&mut self, rows: &mut Rows) {
+        for number in 0..self.tallies.len() {
+            let (slots, gone) = self.tallies[number].take_changed();
+            let tally = &self.tallies[number];
+            for key in gone.iter().filter(|key| tally.cell(key).is_none()) {
+                let id = text(&(&tally.signature, self.key_texts(&tally.by, key)));
+                rows.push(Row {
+                    kind: RowKind::Window,
+                    id,
+                    body: None,
+                });
+            }
+            for cell in slots.iter().filter_map(|slot| tally.slot(*slot)) {
+                let key = self.key_texts(&tally.by, &cell.key);
+                let id = text(&(&tally.signature, &key));
+                let parts = cell.window.parts(tally.window).collect();
+                let row = WindowRow {
+                    tally: tally.signature.clone(),
+                    key,
+                    total: cell.total,
+                    parts,
+                };
+                rows.push(Row {
+                    kind: RowKind::Window,
+                    id,
+                    body: Some(text(&row)),
+                });
+            }
+        }
+    }
+
+    fn alert_rows(&mut self, rows: &mut Rows) {
+        let changed: BTreeSet<(u32, Key)> = std::mem::take(&mut self.alerts_changed)
+            .into_iter()
+            .collect();
+        for (rule, key) in changed {
+            let watch = &self.watches[rule as usize];
+            let texts = self.key_texts(&watch.rule.by, &key);
+            let id = text(&(&watch.rule.name, &texts));
+            let alert = watch.find(&key).and_then(|slot| watch.alert(slot));
+            let row = alert.map(|alert| AlertRow {
+                rule: watch.rule.name.clone(),
+                key: texts,
+                alert: alert.clone(),
+                sessions: alert
+                    .trail
+                    .as_ref()
+                    .map(|trail| trail.evidence(&self.names).sessions)
+                    .unwrap_or_default(),
+            });
+            rows.push(Row {
+                kind: RowKind::Alert,
+                id,
+                body: row.map(|row| text(&row)),
+            });
+        }
+    }
+
+    /// Puts a row back. What cannot be read is a gap, never silence.
+    pub(super) fn restore(&mut self, row: &Row, shift: i64, output: &mut Output) {
+        let Some(body) = &row.body else { return };
+        let done = match row.kind {
+            RowKind::Held => self.restore_run(body, shift),
+            RowKind::Label => self.restore_label(body, shift),
+            RowKind::Window => self.restore_window(body, shift),
+            RowKind::Alert => self.restore_alert(body, shift),
+        };
+        if let Err(error) = done {
+            let why = format!(
+                "a row of the state file ({:?}) was passed over: {error}",
+                row.kind
+            );
+            let gap = Gap {
+                sensor: "engine".into(),
+                kind: GapKind::Unreadable,
+                events: 1,
+                bytes: 0,
+                why: why.into(),
+            };
+            self.gap(&gap, output);
+        }
+    }
+
+    /// Session runs end with the boot: their processes are gone, and their ids are used again.
+    fn restore_run(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+        let row: RunRow = serde_json::from_str(body)?;
+        if shift != 0 {
+            return Ok(());
+        }
+        let session = self.names.intern(&row.session);
+        let held = self.numbered(row.held, 0);
+        let slot = self.holdings.restore_run(&row.key, session, row.no, held);
+        // Whoever took it may still live: the processes that are known at start say so.
+        self.returning_takers.extend(row.takers);
+        self.deadlines
+            .remind(self.now.max(Stamp(0)).plus(HOLD_LIFE / 24), Due::Run(slot));
+        Ok(())
+    }
+
+    fn restore_label(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+        let row: LabelRow = serde_json::from_str(body)?;
+        let contents = self.numbered(row.held, shift);
+        let label = Label {
+            file: row.file,
+            until: row.until.plus(shift),
+            contents,
+        };
+        if let Some((slot, until)) = self.holdings.restore_label(label, self.now) {
+            self.deadlines.remind(until, Due::Label(slot));
+        }
+        Ok(())
+    }
+
+    fn restore_window(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+        let row: WindowRow = serde_json::from_str(body)?;
+        let Some(tally) = self
+            .tallies
+            .iter_mut()
+            .find(|tally| tally.signature == row.tally)
+        else {
+            return Ok(());
+        };
+        let Some(key) = Key::parse(&tally.by, &row.key, &mut self.names) else {
+            return Ok(());
+        };
+        let parts: Vec<(Stamp, u64)> = row
+            .parts
+            .iter()
+            .map(|(at, amount)| (at.plus(shift), *amount))
+            .collect();
+        tally.restore(key, &parts, row.total, &mut self.deadlines);
+        Ok(())
+    }
+
+    /// A firing alert goes on firing: nobody watched in between, so its quiet time begins anew.
+    fn restore_alert(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+        let row: AlertRow = serde_json::from_str(body)?;
+        let Some(rule) = self
+            .watches
+            .iter()
+            .position(|watch| watch.rule.name == row.rule)
+        else {
+            return Ok(());
+        };
+        let watch = &mut self.watches[rule];
+        let Some(key) = Key::parse(&watch.rule.by, &row.key, &mut self.names) else {
+            return Ok(());
+        };
+        let limits = watch.rule.limits.len();
+        let totals = watch
+            .tallies
+            .iter()
+            .map(|tally| self.tallies[*tally as usize].total(&key))
+            .collect();
+        let (hold, quiet) = (watch.rule.hold, watch.rule.quiet);
+        let Some(slot) = watch.open(key, self.now) else {
+            return Ok(());
+        };
+        let Some(alert) = watch.alert_mut(slot) else {
+            return Ok(());
+        };
+        let mut old = row.alert;
+        old.key = key;
+        old.since = old.since.plus(shift);
+        old.trail = old
+            .trail
+            .map(|trail| Box::new(trail.restore(row.sessions, shift)));
+        old.phase = match old.phase {
+            Phase::Pending(_) => Phase::Pending(self.now),
+            Phase::Firing(_) => Phase::Firing(self.now),
+            Phase::Idle => Phase::Idle,
+        };
+        alert.adopt(&old, limits, totals);
+        if let Some(deadline) = alert.deadline(hold, quiet) {
+            self.deadlines.remind(
+                deadline,
+                Due::Alert(u32::try_from(rule).unwrap_or(u32::MAX), slot),
+            );
+        }
+        Ok(())
+    }
+
+    fn key_texts(&self, by: &[crate::rule::KeyField], key: &Key) -> Vec<Name> {
+        key.texts(by, &self.names)
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect()
+    }
+
+    fn named<'a>(
+        &self,
+        held: impl Iterator<Item = (NameId, &'a Contents)>,
+    ) -> Vec<(Name, Contents)> {
+        held.map(|(store, contents)| (self.names.text(store).clone(), contents.clone()))
+            .collect()
+    }
+
+    fn numbered(&mut self, held: Vec<(Name, Contents)>, shift: i64) -> Vec<(NameId, Contents)> {
+        let number = |(store, mut contents): (Name, Contents)| {
+            contents.shift(shift);
+            (self.names.intern(&store), contents)
+        };
+        held.into_iter().map(number).collect()
+    }
+}
+
+/// These types have string keys only and no failing parts: they always become JSON.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

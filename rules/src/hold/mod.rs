@@ -1,0 +1,797 @@
+//! Held data: which session run holds how much of which store, and what carries it on.
+
+use crate::event::{Actor, FileId, Read, SECOND, Stamp};
+use crate::lineage::RunKey;
+use crate::map::{Map, State, map};
+use crate::names::NameId;
+use crate::rule::Scope;
+use crate::window::Window;
+
+mod part;
+
+pub use part::{Amount, Contents, HOLD_LIFE, RunNo};
+
+/// A staging label lives this long, nanoseconds: 7 days.
+pub const LABEL_LIFE: i64 = 7 * 24 * 3600 * SECOND;
+/// Staging labels at the most; beyond, one label per file system carries the rest.
+pub const LABELS_LIMIT: usize = 65_536;
+/// Files remembered per session and store, in all; beyond, a file read again counts again.
+pub const SEEN_LIMIT: usize = 2_097_152;
+/// Session runs that hold something, at the most; beyond, they share the last one.
+pub const RUNS_LIMIT: usize = 65_536;
+/// An exposure is booked up to this many times what is held: base64, a retry.
+const EXPOSURE_CAP: u64 = 2;
+
+/// Who holds what.
+#[derive(Debug)]
+pub struct Holdings {
+    runs: Vec<Run>,
+    by_key: Map<RunKey, u32>,
+    free: Vec<u32>,
+    next_no: u64,
+    labels: Vec<Option<Label>>,
+    by_file: Map<FileId, u32>,
+    free_labels: Vec<u32>,
+    seen: usize,
+    seed: u64,
+    /// Entries that did not fit and were merged.
+    pub merged: u64,
+    /// Runs and labels that changed since they were last taken, to be written as rows.
+    pub changed: Changed,
+}
+
+/// What changed since it was last taken.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Slots of runs.
+    pub runs: Vec<u32>,
+    /// Files.
+    pub files: Vec<FileId>,
+    /// Runs that are gone.
+    pub gone: Vec<RunKey>,
+}
+
+/// A session run that holds something.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Which; `None` = the slot is free.
+    pub key: Option<RunKey>,
+    /// Its number.
+    pub no: RunNo,
+    /// Its session's name.
+    pub session: NameId,
+    /// Processes alive that took something: while there are any, nothing expires.
+    pub takers: Vec<Actor>,
+    /// Per store, in the order in which they were first read.
+    pub held: Vec<Held>,
+    dirty: bool,
+}
+
+/// What a run holds of one store.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The store.
+    pub store: NameId,
+    /// How much, and from whom.
+    pub contents: Contents,
+    /// Bytes counted per file, so that reading twice is holding once.
+    seen: Map<u64, u64>,
+    exposed: Vec<(Scope, Exposed)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Exposed {
+    bytes: Window,
+    records: Window,
+}
+
+/// What a staging file holds, per store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// Which file.
+    pub file: FileId,
+    /// When it is forgotten.
+    pub until: Stamp,
+    /// Per store.
+    pub contents: Vec<(NameId, Contents)>,
+}
+
+/// What a read added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Bytes of files that were not counted before.
+    pub bytes: u64,
+    /// 1 if the file is new to this session.
+    pub files: u64,
+}
+
+/// What a send exposed of one store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exposure {
+    /// The store.
+    pub store: NameId,
+    /// Bytes booked.
+    pub bytes: u64,
+    /// Records that became exposed, about.
+    pub records: u64,
+    /// Bytes of the session's last 24 h in this scope, these included.
+    pub bytes_so_far: u64,
+    /// Records of the session's last 24 h in this scope, these included.
+    pub records_so_far: u64,
+}
+
+impl Holdings {
+    /// Nobody holds anything.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            runs: Vec::new(),
+            by_key: map(seed),
+            free: Vec::new(),
+            next_no: 1,
+            labels: Vec::new(),
+            by_file: map(seed),
+            free_labels: Vec::new(),
+            seen: 0,
+            seed,
+            merged: 0,
+            changed: Changed::default(),
+        }
+    }
+
+    /// The slot of a run that holds something.
+    #[must_use]
+    pub fn find(&self, key: &RunKey) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    /// A run by its slot.
+    #[must_use]
+    pub fn run(&self, slot: u32) -> &Run {
+        &self.runs[slot as usize]
+    }
+
+    /// The runs that hold something, by slot.
+    pub fn runs(&self) -> impl Iterator<Item = (u32, &Run)> {
+        (0u32..)
+            .zip(&self.runs)
+            .filter(|(_, run)| run.key.is_some())
+    }
+
+    /// Runs, labels and remembered files: for the page of metrics.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.by_key.len(), self.by_file.len(), self.seen)
+    }
+
+    /// The slot of a run, made if need be.
+    pub fn open(&mut self, key: &RunKey, session: NameId) -> u32 {
+        if let Some(slot) = self.find(key) {
+            return slot;
+        }
+        let run = Run {
+            key: Some(key.clone()),
+            no: RunNo(self.next_no),
+            session,
+            takers: Vec::new(),
+            held: Vec::new(),
+            dirty: false,
+        };
+        self.next_no += 1;
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.runs[slot as usize] = run;
+                slot
+            }
+            None if self.runs.len() >= RUNS_LIMIT => {
+                self.merged += 1;
+                return last_slot(self.runs.len());
+            }
+            None => {
+                self.runs.push(run);
+                last_slot(self.runs.len())
+            }
+        };
+        self.by_key.insert(key.clone(), slot);
+        slot
+    }
+
+    /// A run read bytes of a file of a store. `records` says how many records files and bytes are.
+    pub fn read(
+        &mut self,
+        slot: u32,
+        store: NameId,
+        read: &Read,
+        at: Stamp,
+        records: impl Fn(Taken) -> f64,
+    ) -> Taken {
+        let no = self.runs[slot as usize].no;
+        let hash = self.hash(read.file);
+        let full = self.seen >= SEEN_LIMIT;
+        let held = self.held(slot, store);
+        let known = held.seen.get(&hash).copied();
+        let counted = known.unwrap_or(0);
+        let fresh = read.bytes.min(read.size.saturating_sub(counted));
+        let taken = Taken {
+            bytes: fresh,
+            files: u64::from(known.is_none()),
+        };
+        if known.is_some() || !full {
+            held.seen.insert(hash, counted + fresh);
+        }
+        let amount = Amount {
+            bytes: fresh,
+            files: taken.files as f64,
+            records: records(taken),
+        };
+        if taken != Taken::default() {
+            held.contents.read(no, at, amount);
+        }
+        self.seen += usize::from(known.is_none() && !full);
+        self.merged += u64::from(known.is_none() && full);
+        self.touch(slot);
+        taken
+    }
+
+    /// A run wrote `bytes` into a file outside the stores: the file holds what the run may have put in.
+    pub fn write(
+        &mut self,
+        slot: u32,
+        file: FileId,
+        bytes: u64,
+        at: Stamp,
+    ) -> Option<(u32, Stamp)> {
+        let held: Vec<(NameId, Contents)> = self.runs[slot as usize]
+            .held
+            .iter()
+            .map(|held| (held.store, held.contents.clone()))
+            .collect();
+        if held.iter().all(|(_, contents)| contents.is_empty()) {
+            return None;
+        }
+        let (index, until) = self.label(file, at);
+        let label = self.labels[index as usize].as_mut()?;
+        for (store, contents) in held {
+            contents.stage(entry(&mut label.contents, store), bytes, at);
+        }
+        self.changed.files.push(file);
+        Some((index, until))
+    }
+
+    /// A run read `bytes` of a file outside the stores: it takes what the file holds. Tells whether it took any.
+    pub fn read_file(
+        &mut self,
+        key: &RunKey,
+        session: NameId,
+        file: FileId,
+        bytes: u64,
+        at: Stamp,
+    ) -> Option<u32> {
+        let carrier = FileId {
+            inode: 0,
+            generation: 0,
+            ..file
+        };
+        let index = *self
+            .by_file
+            .get(&file)
+            .or_else(|| self.by_file.get(&carrier))?;
+        let contents = self.labels[index as usize].as_ref()?.contents.clone();
+        self.take(key, session, &contents, bytes, true, at)
+    }
+
+    /// Bytes went from a run to another.
+    pub fn pass(
+        &mut self,
+        from: u32,
+        key: &RunKey,
+        session: NameId,
+        bytes: u64,
+        at: Stamp,
+    ) -> Option<u32> {
+        let held: Vec<(NameId, Contents)> = self.runs[from as usize]
+            .held
+            .iter()
+            .map(|held| (held.store, held.contents.clone()))
+            .collect();
+        self.take(key, session, &held, bytes, false, at)
+    }
+
+    /// What a run holds of a store.
+    #[must_use]
+    pub fn held_of(&self, slot: u32, store: NameId) -> Amount {
+        let held = self.runs[slot as usize]
+            .held
+            .iter()
+            .find(|held| held.store == store);
+        held.map_or_else(Amount::default, |held| held.contents.total())
+    }
+
+    /// A file left a store under another name: it holds itself.
+    pub fn left_store(
+        &mut self,
+        store: NameId,
+        file: FileId,
+        bytes: u64,
+        records: f64,
+        at: Stamp,
+    ) -> Option<(u32, Stamp)> {
+        let (index, until) = self.label(file, at);
+        let origin = RunNo(self.next_no);
+        self.next_no += 1;
+        let contents = entry(&mut self.labels[index as usize].as_mut()?.contents, store);
+        contents.read(
+            origin,
+            at,
+            Amount {
+                bytes,
+                files: 1.0,
+                records,
+            },
+        );
+        self.changed.files.push(file);
+        Some((index, until))
+    }
+
+    /// A service handed over `bytes` of its store to a local client.
+    pub fn served(
+        &mut self,
+        key: &RunKey,
+        session: NameId,
+        store: NameId,
+        bytes: u64,
+        records: f64,
+        at: Stamp,
+    ) -> u32 {
+        let slot = self.open(key, session);
+        let no = self.runs[slot as usize].no;
+        self.held(slot, store).contents.read(
+            no,
+            at,
+            Amount {
+                bytes,
+                files: 0.0,
+                records,
+            },
+        );
+        self.touch(slot);
+        slot
+    }
+
+    /// Whoever is not known may hold whatever any session holds.
+    pub fn hold_everything(&mut self, slot: u32, at: Stamp) {
+        let no = self.runs[slot as usize].no;
+        let others: Vec<(NameId, Contents)> = self
+            .runs()
+            .filter(|(other, _)| *other != slot)
+            .flat_map(|(_, run)| {
+                run.held
+                    .iter()
+                    .map(|held| (held.store, held.contents.clone()))
+            })
+            .collect();
+        for (store, contents) in others {
+            self.held(slot, store)
+                .contents
+                .take(no, &contents, u64::MAX, false, at);
+        }
+        self.touch(slot);
+    }
+
+    /// A file that held something moved away, was truncated or deleted.
+    pub fn forget_file(&mut self, file: FileId) {
+        if let Some(index) = self.by_file.remove(&file) {
+            self.labels[index as usize] = None;
+            self.free_labels.push(index);
+            self.changed.files.push(file);
+        }
+    }
+
+    /// A run sent `bytes` of payload to another host: what that exposes, per store. `serves`: its stores have no cap.
+    pub fn expose(
+        &mut self,
+        slot: u32,
+        scope: Scope,
+        bytes: u64,
+        at: Stamp,
+        serves: &[(NameId, f64)],
+    ) -> Vec<Exposure> {
+        for (store, _) in serves {
+            self.held(slot, *store);
+        }
+        let run = &mut self.runs[slot as usize];
+        if run.takers.is_empty() {
+            run.expire(at, &mut self.seen);
+        }
+        let exposures: Vec<Exposure> = run
+            .held
+            .iter_mut()
+            .filter_map(|held| {
+                let served = serves
+                    .iter()
+                    .find(|(store, _)| *store == held.store)
+                    .map(|(_, each)| *each);
+                held.expose(scope, bytes, at, served)
+            })
+            .collect();
+        if !exposures.is_empty() {
+            self.touch(slot);
+        }
+        exposures
+    }
+
+    /// A process that took something joined a run.
+    pub fn add_taker(&mut self, slot: u32, actor: Actor) {
+        self.runs[slot as usize].takers.push(actor);
+        self.touch(slot);
+    }
+
+    /// A process that took something left its run or ended.
+    pub fn remove_taker(&mut self, key: &RunKey, actor: Actor) -> Option<u32> {
+        let slot = self.find(key)?;
+        self.runs[slot as usize]
+            .takers
+            .retain(|taker| *taker != actor);
+        self.touch(slot);
+        Some(slot)
+    }
+
+    /// The time has come to look whether a run still holds anything. Returns when to look again.
+    pub fn expire_run(&mut self, slot: u32, at: Stamp) -> Option<Stamp> {
+        let run = self.runs.get_mut(slot as usize)?;
+        run.key.as_ref()?;
+        if run.takers.is_empty() && run.expire(at, &mut self.seen) {
+            run.held.retain(|held| !held.is_idle(at));
+            self.touch(slot);
+        }
+        let run = &mut self.runs[slot as usize];
+        if run.held.iter().any(|held| !held.is_idle(at)) || !run.takers.is_empty() {
+            return Some(at.plus(HOLD_LIFE / 24));
+        }
+        if let Some(key) = run.key.take() {
+            run.held.clear();
+            self.by_key.remove(&key);
+            self.free.push(slot);
+            self.changed.gone.push(key);
+        }
+        None
+    }
+
+    /// The time has come to look whether a label has expired. Returns when to look again.
+    pub fn expire_label(&mut self, index: u32, at: Stamp) -> Option<Stamp> {
+        let label = self.labels.get(index as usize)?.as_ref()?;
+        if label.until > at {
+            return Some(label.until);
+        }
+        self.forget_file(label.file);
+        None
+    }
+
+    /// The label of a file.
+    #[must_use]
+    pub fn label_of(&self, file: FileId) -> Option<&Label> {
+        self.labels
+            .get(*self.by_file.get(&file)? as usize)?
+            .as_ref()
+    }
+
+    /// Puts back what an earlier run of the agent wrote down of a session run.
+    pub fn restore_run(
+        &mut self,
+        key: &RunKey,
+        session: NameId,
+        no: RunNo,
+        held: Vec<(NameId, Contents)>,
+    ) -> u32 {
+        let slot = self.open(key, session);
+        self.runs[slot as usize].no = no;
+        self.next_no = self.next_no.max(no.0 + 1);
+        for (store, contents) in held {
+            self.held(slot, store).contents = contents;
+        }
+        slot
+    }
+
+    /// Puts back a label.
+    pub fn restore_label(&mut self, label: Label, now: Stamp) -> Option<(u32, Stamp)> {
+        let (index, _) = self.label(label.file, now);
+        let until = label.until;
+        self.labels[index as usize] = Some(label);
+        Some((index, until))
+    }
+
+    fn take(
+        &mut self,
+        key: &RunKey,
+        session: NameId,
+        source: &[(NameId, Contents)],
+        bytes: u64,
+        staged: bool,
+        at: Stamp,
+    ) -> Option<u32> {
+        if source.iter().all(|(_, contents)| contents.is_empty()) {
+            return None;
+        }
+        let slot = self.open(key, session);
+        let no = self.runs[slot as usize].no;
+        let mut taken = 0;
+        for (store, contents) in source {
+            taken += self
+                .held(slot, *store)
+                .contents
+                .take(no, contents, bytes, staged, at);
+        }
+        self.touch(slot);
+        (taken > 0).then_some(slot)
+    }
+
+    fn label(&mut self, file: FileId, at: Stamp) -> (u32, Stamp) {
+        let full = self.by_file.len() >= LABELS_LIMIT && !self.by_file.contains_key(&file);
+        let file = if full {
+            FileId {
+                inode: 0,
+                generation: 0,
+                ..file
+            }
+        } else {
+            file
+        };
+        self.merged += u64::from(full);
+        let until = at.plus(LABEL_LIFE);
+        if let Some(index) = self.by_file.get(&file) {
+            if let Some(label) = &mut self.labels[*index as usize] {
+                label.until = until;
+            }
+            return (*index, until);
+        }
+        let label = Some(Label {
+            file,
+            until,
+            contents: Vec::new(),
+        });
+        let index = self.free_labels.pop().unwrap_or_else(|| {
+            self.labels.push(None);
+            last_slot(self.labels.len())
+        });
+        self.labels[index as usize] = label;
+        self.by_file.insert(file, index);
+        (index, until)
+    }
+
+    fn held(&mut self, slot: u32, store: NameId) -> &mut Held {
+        let seed = self.seed;
+        let held = &mut self.runs[slot as usize].held;
+        let index = held
+            .iter()
+            .position(|held| held.store == store)
+            .unwrap_or_else(|| {
+                let seen = map(seed);
+                held.push(Held {
+                    store,
+                    contents: Contents::default(),
+                    seen,
+                    exposed: Vec::new(),
+                });
+                held.len() - 1
+            });
+        &mut held[index]
+    }
+
+    fn touch(&mut self, slot: u32) {
+        let run = &mut self.runs[slot as usize];
+        if !std::mem::replace(&mut run.dirty, true) {
+            self.changed.runs.push(slot);
+        }
+    }
+
+    /// The slots of runs that changed since the last call.
+    pub fn take_changed_runs(&mut self) -> Vec<u32> {
+        let slots = std::mem::take(&mut self.changed.runs);
+        for slot in &slots {
+            self.runs[*slot as usize].dirty = false;
+        }
+        slots
+    }
+
+    fn hash(&self, file: FileId) -> u64 {
+        use std::hash::BuildHasher;
+        State::with_seed(self.seed).hash_one(file)
+    }
+}
+
+impl Run {
+    /// Lets go of what is older than a day. What was forgotten may be read, and counted, again.
+    fn expire(&mut self, at: Stamp, seen: &mut usize) -> bool {
+        let mut any = false;
+        for held in &mut self.held {
+            if held.contents.expire(at) {
+                *seen -= held.seen.len();
+                held.seen.clear();
+                held.seen.shrink_to_fit();
+                any = true;
+            }
+        }
+        any
+    }
+}
+
+impl Held {
+    fn is_idle(&self, at: Stamp) -> bool {
+        self.contents.is_empty()
+            && self
+                .exposed
+                .iter()
+                .all(|(_, exposed)| exposed.bytes.sum_at(HOLD_LIFE, at) == 0)
+    }
+
+    /// `served`: bytes a record, if the session serves the store.
+    fn expose(
+        &mut self,
+        scope: Scope,
+        bytes: u64,
+        at: Stamp,
+        served: Option<f64>,
+    ) -> Option<Exposure> {
+        let holds = self.contents.total().bytes;
+        if holds == 0 && served.is_none() {
+            return None;
+        }
+        let index = self
+            .exposed
+            .iter()
+            .position(|(of, _)| *of == scope)
+            .unwrap_or_else(|| {
+                self.exposed.push((scope, Exposed::default()));
+                self.exposed.len() - 1
+            });
+        let exposed = &mut self.exposed[index].1;
+        let before = exposed.bytes.sum_at(HOLD_LIFE, at);
+        let room = holds.saturating_mul(EXPOSURE_CAP).saturating_sub(before);
+        let bytes = if served.is_some() {
+            bytes
+        } else {
+            bytes.min(room)
+        };
+        exposed.bytes.add(HOLD_LIFE, at, bytes);
+        let total = before.saturating_add(bytes);
+        let held = self.contents.exposed_records(total);
+        let records = held.max(served.map_or(0.0, |each| total as f64 / each)) as u64;
+        let more = records.saturating_sub(exposed.records.sum_at(HOLD_LIFE, at));
+        exposed.records.add(HOLD_LIFE, at, more);
+        let records_so_far = exposed.records.sum();
+        let exposure = Exposure {
+            store: self.store,
+            bytes,
+            records: more,
+            bytes_so_far: total,
+            records_so_far,
+        };
+        (bytes > 0).then_some(exposure)
+    }
+}
+
+fn last_slot(length: usize) -> u32 {
+    u32::try_from(length.saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+/// The contents for `store`, made if need be. A place holds few stores: a list is enough.
+fn entry(contents: &mut Vec<(NameId, Contents)>, store: NameId) -> &mut Contents {
+    let index = contents
+        .iter()
+        .position(|(of, _)| *of == store)
+        .unwrap_or_else(|| {
+            contents.push((store, Contents::default()));
+            contents.len() - 1
+        });
+    &mut contents[index].1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EKG: NameId = NameId(7);
+
+    fn file(inode: u64) -> FileId {
+        FileId {
+            fs: 1,
+            inode,
+            generation: 0,
+        }
+    }
+
+    fn of(inode: u64, bytes: u64, size: u64) -> Read {
+        let actor = Actor { pid: 3, start: 3 };
+        Read {
+            actor,
+            file: file(inode),
+            store: None,
+            bytes,
+            size,
+            estimated: false,
+        }
+    }
+
+    fn reader(holdings: &mut Holdings, key: RunKey, inode: u64, bytes: u64) -> u32 {
+        let slot = holdings.open(&key, NameId(2));
+        let read = of(inode, bytes, bytes);
+        holdings.read(slot, EKG, &read, Stamp(0), |taken| taken.files as f64);
+        slot
+    }
+
+    #[test]
+    fn reading_twice_is_holding_once() {
+        let mut holdings = Holdings::new(1);
+        let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
+        reader(&mut holdings, RunKey::Audit(1), 5, 100);
+        assert_eq!(holdings.run(slot).held[0].contents.total().bytes, 100);
+    }
+
+    #[test]
+    fn exposure_stops_at_twice_what_is_held_per_scope() {
+        let mut holdings = Holdings::new(1);
+        let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
+        let sent: u64 = (0..5)
+            .flat_map(|n| holdings.expose(slot, Scope::Internal, 90, Stamp(n), &[]))
+            .map(|e| e.bytes)
+            .sum();
+        assert_eq!(sent, 200);
+        assert_eq!(
+            holdings.expose(slot, Scope::External, 90, Stamp(9), &[])[0].bytes,
+            90
+        );
+        let served = [(EKG, 10.0)];
+        assert_eq!(
+            holdings.expose(slot, Scope::Internal, 900, Stamp(9), &served)[0].bytes,
+            900
+        );
+    }
+
+    #[test]
+    fn everything_expires() {
+        let mut holdings = Holdings::new(1);
+        let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
+        holdings.write(slot, file(9), 50, Stamp(0));
+        holdings.expose(slot, Scope::External, 90, Stamp(0), &[]);
+        assert_eq!(holdings.sizes(), (1, 1, 1));
+        let mut at = Stamp(0);
+        while let Some(next) = holdings.expire_run(slot, at) {
+            at = next;
+        }
+        assert!(at.0 <= 27 * 3600 * SECOND, "{at:?}");
+        holdings.expire_label(0, Stamp(LABEL_LIFE));
+        assert_eq!(holdings.sizes(), (0, 0, 0));
+    }
+
+    proptest! {
+        /// I13: whatever is passed around, no run and no file holds more than was read in all.
+        #[test]
+        fn held_data_is_conserved(steps in prop::collection::vec((0u8..4, 0u32..30, 0u32..30, 1u64..3000), 1..300)) {
+            let mut holdings = Holdings::new(1);
+            let mut read = 0;
+            for (index, (what, a, b, bytes)) in steps.into_iter().enumerate() {
+                let at = Stamp(index as i64 * SECOND);
+                let (key, other) = (RunKey::Audit(a), RunKey::Audit(b));
+                let slot = holdings.open(&key, NameId(2));
+                match what {
+                    0 => read += holdings.read(slot, EKG, &of(u64::from(b), bytes, 1000), at, |t| t.files as f64).bytes,
+                    1 => drop(holdings.write(slot, file(100 + u64::from(b)), bytes, at)),
+                    2 => drop(holdings.read_file(&key, NameId(2), file(100 + u64::from(b)), bytes, at)),
+                    _ if a != b => drop(holdings.pass(slot, &other, NameId(3), bytes, at)),
+                    _ => {}
+                }
+                for (_, run) in holdings.runs() {
+                    for held in &run.held {
+                        prop_assert!(held.contents.total().bytes <= read, "{run:?} holds more than {read}");
+                    }
+                }
+                for label in holdings.labels.iter().flatten() {
+                    for (_, contents) in &label.contents {
+                        prop_assert!(contents.total().bytes <= read, "{label:?} holds more than {read}");
+                    }
+                }
+            }
+        }
+    }
+}

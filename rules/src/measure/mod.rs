@@ -1,0 +1,88 @@
+//! The measures: one file each, and one line in the table.
+
+use std::net::IpAddr;
+
+use crate::observation::{Observation, Subject};
+use crate::rule::Measure;
+
+mod connections;
+mod destinations;
+mod exposed_bytes;
+mod exposed_records;
+mod files_read;
+mod gap;
+mod rate;
+mod read_bytes;
+mod sent_bytes;
+mod served_bytes;
+
+/// Every measure, in the order of `Measure`.
+pub const MEASURES: &[Definition] = &[
+    sent_bytes::DEFINITION,
+    exposed_bytes::DEFINITION,
+    exposed_records::DEFINITION,
+    served_bytes::DEFINITION,
+    read_bytes::DEFINITION,
+    files_read::DEFINITION,
+    destinations::DEFINITION,
+    connections::DEFINITION,
+    rate::DEFINITION,
+    gap::DEFINITION,
+];
+
+/// A measure: what it counts, of which observations, and what a human is told about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Which.
+    pub measure: Measure,
+    /// What it is counted on, unless the rule groups or selects by store (then on `Expose`).
+    pub subject: Subject,
+    /// How it is counted.
+    pub how: How,
+    /// A few words.
+    pub title: &'static str,
+    /// A sentence or two.
+    pub doc: &'static str,
+    /// A limit as in a rule file.
+    pub example: &'static str,
+}
+
+/// How a measure counts.
+#[derive(Debug, Clone, Copy)]
+pub enum How {
+    /// Amounts add up over a window.
+    Add(fn(&Observation) -> u64),
+    /// Distinct things over a window.
+    Distinct(fn(&Observation) -> Option<IpAddr>),
+    /// Amounts flow into a leaking bucket.
+    Rate(fn(&Observation) -> u64),
+}
+
+/// The definition of a measure.
+#[must_use]
+pub fn definition(measure: Measure) -> &'static Definition {
+    &MEASURES[measure as usize]
+}
+
+#[cfg(test)]
+fn check(definition: &Definition, set: impl Fn(&mut crate::observation::Amounts), expected: u64) {
+    let (How::Add(of) | How::Rate(of)) = definition.how else {
+        panic!("not a sum")
+    };
+    let mut seen = Observation::new(definition.subject);
+    assert_eq!(of(&seen), 0);
+    set(&mut seen.amounts);
+    assert_eq!(of(&seen), expected);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (index, definition) in MEASURES.iter().enumerate() {
+            assert_eq!(definition.measure as usize, index, "{}", definition.title);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! One thing worth counting, with all that a rule can select, group or count it by.
+
+use std::net::SocketAddr;
+
+use crate::event::{GapKind, Name};
+use crate::hold::Amount;
+use crate::names::{NOBODY, NameId};
+use crate::rule::Scope;
+
+/// What kind of thing it is. A send that exposes two stores is one `Send` and two `Expose`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Bytes left.
+    Send,
+    /// Bytes left while their sender held data of a store, or served it.
+    Expose,
+    /// Bytes of a store were read.
+    Read,
+    /// Something was lost or is not seen.
+    Gap,
+}
+
+/// All subjects, in order.
+pub const SUBJECTS: [Subject; 4] = [Subject::Send, Subject::Expose, Subject::Read, Subject::Gap];
+
+/// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Which kind.
+    pub subject: Subject,
+    /// The store.
+    pub store: NameId,
+    /// The session's name.
+    pub session: NameId,
+    /// Path of the program.
+    pub exe: NameId,
+    /// Effective user.
+    pub user: NameId,
+    /// Registrable domain of the remote's name, else its address.
+    pub domain: NameId,
+    /// The interface.
+    pub interface: NameId,
+    /// This host; in a recording, the local address.
+    pub host: NameId,
+    /// The sensor.
+    pub sensor: NameId,
+    /// The other end.
+    pub remote: Option<SocketAddr>,
+    /// The other end's name, where one was seen.
+    pub remote_name: Option<Name>,
+    /// Where the bytes go.
+    pub scope: Option<Scope>,
+    /// What kind of gap.
+    pub gap: Option<GapKind>,
+    /// The amounts that measures pick from.
+    pub amounts: Amounts,
+    /// What the session held of the store, and had exposed of it in this scope, this one included.
+    pub held: Amount,
+    /// Bytes exposed by the session so far (24 h), this one included.
+    pub exposed_bytes_so_far: u64,
+    /// Records exposed by the session so far (24 h), about, this one included.
+    pub exposed_records_so_far: u64,
+    /// Why there is a gap.
+    pub why: Option<Name>,
+}
+
+/// What measures pick from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amounts {
+    /// Payload bytes that left.
+    pub sent_bytes: u64,
+    /// Of those, bytes on connections that the other side opened, by a holder or a service of a store.
+    pub served_bytes: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Bytes booked as exposed.
+    pub exposed_bytes: u64,
+    /// Records that became exposed.
+    pub exposed_records: u64,
+    /// Bytes read of a store.
+    pub read_bytes: u64,
+    /// Files of a store that the session had not read before.
+    pub files_read: u64,
+    /// Gaps.
+    pub gaps: u64,
+}
+
+impl Observation {
+    /// An observation of nothing.
+    #[must_use]
+    pub const fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            store: NOBODY,
+            session: NOBODY,
+            exe: NOBODY,
+            user: NOBODY,
+            domain: NOBODY,
+            interface: NOBODY,
+            host: NOBODY,
+            sensor: NOBODY,
+            remote: None,
+            remote_name: None,
+            scope: None,
+            gap: None,
+            amounts: Amounts {
+                sent_bytes: 0,
+                served_bytes: 0,
+                connections: 0,
+                exposed_bytes: 0,
+                exposed_records: 0,
+                read_bytes: 0,
+                files_read: 0,
+                gaps: 0,
+            },
+            held: Amount {
+                bytes: 0,
+                files: 0.0,
+                records: 0.0,
+            },
+            exposed_bytes_so_far: 0,
+            exposed_records_so_far: 0,
+            why: None,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a byte goes: contract, internal, relay or external.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::{Config, Contract, canonical};
+use crate::event::{Flow, Stamp};
+use crate::lineage::Member;
+use crate::map::{Map, map};
+use crate::names::{NOBODY, NameId, Names};
+use crate::rule::Scope;
+
+/// Addresses seen to be spoken to as relays, at the most; beyond, new ones are not added and counted.
+pub const RELAYS_LIMIT: usize = 4_096;
+/// A relay that was seen counts as one for this long after it was last spoken to, nanoseconds: 24 h.
+const RELAY_LIFE: i64 = 24 * 3600 * crate::event::SECOND;
+
+/// What the configuration and the wire tell about addresses.
+#[derive(Debug)]
+pub struct Scopes {
+    relays_seen: Map<SocketAddr, Stamp>,
+    /// Relays that did not fit.
+    pub refused: u64,
+}
+
+impl Scopes {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            relays_seen: map(seed),
+            refused: 0,
+        }
+    }
+
+    /// An address was spoken to as a relay.
+    pub fn relay(&mut self, address: SocketAddr, at: Stamp) {
+        let address = SocketAddr::new(canonical(address.ip()), address.port());
+        if self.relays_seen.len() >= RELAYS_LIMIT && !self.relays_seen.contains_key(&address) {
+            // A flood of fresh relays pushes out none that is in use.
+            #[expect(clippy::disallowed_methods, reason = "the closure only answers")]
+            self.relays_seen
+                .retain(|_, last| at.since(*last) < RELAY_LIFE);
+        }
+        if self.relays_seen.len() >= RELAYS_LIMIT && !self.relays_seen.contains_key(&address) {
+            self.refused += 1;
+            return;
+        }
+        self.relays_seen.insert(address, at);
+    }
+
+    /// The scope of bytes on a flow; `None` on this host itself. With the contract's index, if it is one.
+    #[must_use]
+    pub fn of(
+        &self,
+        config: &Config,
+        names: &Names,
+        flow: &Flow,
+        member: Option<&Member>,
+        today: Option<jiff::civil::Date>,
+        at: Stamp,
+    ) -> Option<(Scope, Option<usize>)> {
+        let remote = SocketAddr::new(canonical(flow.remote.ip()), flow.remote.port());
+        if stays_here(canonical(flow.local.ip()), remote.ip()) {
+            return None;
+        }
+        if let Some(index) = contract(&config.contracts, names, remote, member, today) {
+            return Some((Scope::Contract, Some(index)));
+        }
+        let seen = self
+            .relays_seen
+            .get(&remote)
+            .is_some_and(|last| at.since(*last) < RELAY_LIFE);
+        if !config.internal.iter().any(|net| net.contains(&remote.ip())) {
+            return Some((Scope::External, None));
+        }
+        let named = config.relays.iter().any(|relay| relay.holds(remote));
+        Some((
+            if seen || named {
+                Scope::Relay
+            } else {
+                Scope::Internal
+            },
+            None,
+        ))
+    }
+}
+
+fn stays_here(local: IpAddr, remote: IpAddr) -> bool {
+    remote.is_loopback() || (local == remote && !local.is_unspecified())
+}
+
+fn contract(
+    contracts: &[Contract],
+    names: &Names,
+    remote: SocketAddr,
+    member: Option<&Member>,
+    today: Option<jiff::civil::Date>,
+) -> Option<usize> {
+    let member = member?;
+    contracts.iter().position(|contract| {
+        contract.to.iter().any(|target| target.holds(remote))
+            && contract
+                .until
+                .is_none_or(|until| today.is_some_and(|today| today <= until))
+            && is_who(contract, names, member)
+    })
+}
+
+/// Everything that the contract names must hold. A contract that names nobody is nobody's.
+fn is_who(contract: &Contract, names: &Names, member: &Member) -> bool {
+    let who = &contract.who;
+    let text = |id: NameId| (id != NOBODY).then(|| names.text(id));
+    let glob = |glob: &Option<globset::GlobMatcher>, id| {
+        glob.as_ref()
+            .is_none_or(|glob| text(id).is_some_and(|name| glob.is_match(&**name)))
+    };
+    let name = |name: &Option<crate::event::Name>, id| {
+        name.as_ref().is_none_or(|name| text(id) == Some(name))
+    };
+    let anybody = who.unit.is_none()
+        && who.container.is_none()
+        && who.exe.is_none()
+        && who.user.is_none()
+        && who.login.is_none();
+    !anybody
+        && glob(&who.unit, member.unit)
+        && glob(&who.container, member.container)
+        && glob(&who.exe, member.exe)
+        && name(&who.user, member.user)
+        && name(&who.login, member.login)
+}
