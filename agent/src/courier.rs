@@ -28,6 +28,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// All outputs at work, one task each, so that none waits for another.
 #[derive(Debug)]
 pub struct Courier {
+    outbox: Outbox,
     bell: Bell,
     deliveries: Deliveries,
     tasks: TaskTracker,
@@ -100,6 +101,7 @@ impl Courier {
         let names: Vec<String> = open.keys().cloned().collect();
         outbox.register(&names).map_err(|error| error.to_string())?;
         let courier = Self {
+            outbox: outbox.clone(),
             bell: Bell(names.iter().map(|_| Notify::new()).collect()),
             deliveries: Deliveries::born(names),
             tasks: TaskTracker::new(),
@@ -130,10 +132,23 @@ impl Courier {
         self.deliveries.clone()
     }
 
-    /// Ends all tasks. What is not taken stays on disk for the next start.
-    pub async fn stop(self) {
+    /// Ends all tasks, once everything is taken or `patience` is over: who stops an agent right after an alert
+    /// should not thereby stop the alert. What is not taken stays on disk for the next start.
+    pub async fn stop(self, patience: Duration) {
+        self.bell.ring();
+        let _ = tokio::time::timeout(patience, self.all_taken()).await;
         self.cancel.cancel();
         self.tasks.wait().await;
+    }
+
+    async fn all_taken(&self) {
+        loop {
+            match ask(self.outbox.clone(), Outbox::backlog).await {
+                Ok(backlog) if backlog.iter().any(|backlog| backlog.pending > 0) => {}
+                Ok(_) | Err(_) => return,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn round(&self, bell: usize, name: String, output: Box<dyn Output>, outbox: Outbox) -> Round {
@@ -192,7 +207,10 @@ impl Round {
     /// Whether there was something to deliver.
     async fn deliver(&mut self) -> Result<bool, String> {
         let name = self.name.clone();
-        let entries = self.ask(move |outbox| outbox.pending(&name, BATCH)).await?;
+        let entries = ask(self.outbox.clone(), move |outbox| {
+            outbox.pending(&name, BATCH)
+        })
+        .await?;
         let Some(last) = entries.last().map(|entry| entry.sequence) else {
             return Ok(false);
         };
@@ -200,14 +218,14 @@ impl Round {
         let told = self.output.deliver(&transitions).await;
         let told = self.settle(told)?;
         let name = self.name.clone();
-        self.ask(move |outbox| outbox.taken(&name, last)).await?;
+        ask(self.outbox.clone(), move |outbox| outbox.taken(&name, last)).await?;
         self.counters().told.fetch_add(told, Ordering::Relaxed);
         Ok(true)
     }
 
     async fn refresh(&mut self) -> Result<(), String> {
         let name = self.name.clone();
-        let active = self.ask(move |outbox| outbox.active(&name)).await?;
+        let active = ask(self.outbox.clone(), move |outbox| outbox.active(&name)).await?;
         let told = self.output.refresh(active).await;
         self.settle(told).map(|_| ())
     }
@@ -255,21 +273,20 @@ impl Round {
         }
     }
 
-    /// Asks the outbox on a thread that may block.
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Outbox) -> Result<T, StateError> + Send + 'static,
-    ) -> Result<T, String> {
-        let outbox = self.outbox.clone();
-        tokio::task::spawn_blocking(move || question(&outbox))
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())
-    }
-
     fn counters(&self) -> &Counters {
         &self.deliveries.0[&self.name]
     }
+}
+
+/// Asks the outbox on a thread that may block.
+async fn ask<T: Send + 'static>(
+    outbox: Outbox,
+    question: impl FnOnce(&Outbox) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(move || question(&outbox))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
 }
 
 impl From<Entry> for Transition {

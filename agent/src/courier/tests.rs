@@ -79,7 +79,7 @@ async fn transitions_reach_every_output_in_order() {
         .map(|(_, told, failed)| (told, failed))
         .collect();
     assert_eq!(told, [(700, 0), (700, 0)]);
-    courier.stop().await;
+    courier.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_line_that_was_written_and_not_marked_is_not_written_twice() {
     let path = directory.path().join("alerts.jsonl");
     let all = [firing("1"), resolved("1"), firing("2")];
     let (mut state, outbox, courier) = start(directory.path(), &[file_output(&path)]);
-    courier.stop().await;
+    courier.stop(Duration::ZERO).await;
     state.commit(Stamp(1), 0, &[], &all).unwrap();
     // The killed run came as far as the middle of the second line.
     let written = lines(&all);
@@ -99,7 +99,7 @@ async fn a_line_that_was_written_and_not_marked_is_not_written_twice() {
     let (_state, outbox, courier) = start(directory.path(), &[file_output(&path)]);
     until("the rest", || is_empty(&outbox)).await;
     assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
-    courier.stop().await;
+    courier.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn an_output_that_fails_is_tried_again_and_holds_up_no_other() {
     until("the other file", || is_empty(&outbox)).await;
     let both = lines(&[firing("1"), resolved("1")]);
     assert_eq!(std::fs::read_to_string(&blocked).unwrap(), both);
-    courier.stop().await;
+    courier.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn without_outputs_the_outbox_stays_empty() {
     let (mut state, outbox, courier) = start(directory.path(), &[]);
     commit(&mut state, &courier, &[firing("1")]);
     until("nowhere", || is_empty(&outbox)).await;
-    courier.stop().await;
+    courier.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
@@ -152,6 +152,26 @@ async fn an_output_that_cannot_work_is_told_at_start() {
         error.contains("'alertmanager.example' is not the address of a server"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_stop_lets_what_can_be_told_be_told_and_does_not_wait_for_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = directory.path().join("good");
+    let (mut state, outbox, courier) = start(directory.path(), &[file_output(&good)]);
+    commit(&mut state, &courier, &[firing("1")]);
+    courier.stop(Duration::from_secs(60)).await;
+    assert_eq!(
+        std::fs::read_to_string(&good).unwrap(),
+        lines(&[firing("1")])
+    );
+
+    let context = context();
+    let courier =
+        Courier::start(&outbox, &[file_output(Path::new("/dev/full"))], &context).unwrap();
+    commit(&mut state, &courier, &[firing("2")]);
+    courier.stop(Duration::from_millis(100)).await;
+    assert!(!is_empty(&outbox));
 }
 
 #[test]

@@ -194,6 +194,48 @@ mod tests {
         }
     }
 
+    /// One answer, given to whoever comes.
+    async fn answered(answer: &'static str) -> Result<(), Refusal> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://u:secret@{}", listener.local_addr().unwrap());
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let poster = Poster::new(&base, "/x").unwrap();
+        tokio::join!(poster.post("[]".to_owned()), server).0
+    }
+
+    #[tokio::test]
+    async fn only_a_receiver_that_understood_can_refuse_for_good() {
+        let json = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n\"why?\"";
+        let refusal = answered(json).await.unwrap_err();
+        assert!(
+            matches!(&refusal, Refusal::BadRequest(why) if why.contains("400") && why.ends_with("\"why?\"")),
+            "{refusal:?}"
+        );
+        for answer in [
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nhtml",
+            "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+            "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+        ] {
+            let refusal = answered(answer).await.unwrap_err();
+            let Refusal::Unanswered(why) = &refusal else {
+                panic!("{answer:?} became {refusal:?}");
+            };
+            assert!(!why.contains("secret"), "{why}");
+        }
+        assert_eq!(
+            answered("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await,
+            Ok(())
+        );
+    }
+
     #[test]
     fn long_answers_are_cut() {
         assert_eq!(quote(&"é".repeat(500)).chars().count(), QUOTE_LIMIT + 1);

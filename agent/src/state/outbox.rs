@@ -56,7 +56,7 @@ impl Outbox {
                 .query_map([], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for gone in known.iter().filter(|name| !outputs.contains(name)) {
-                transaction.execute("DELETE FROM delivery WHERE output = ?1", [gone])?;
+                unregister(transaction, gone)?;
             }
             for output in outputs {
                 transaction.execute(
@@ -206,6 +206,23 @@ impl Outbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unregister(transaction: &Transaction<'_>, output: &str) -> rusqlite::Result<()> {
+    let untold: u64 = transaction.query_row(
+        "SELECT count(*) FROM outbox, delivery WHERE output = ?1 AND sequence > taken",
+        [output],
+        |row| row.get(0),
+    )?;
+    if untold > 0 {
+        tracing::warn!(
+            output,
+            untold,
+            "output is not configured any more and never took these alerts"
+        );
+    }
+    transaction.execute("DELETE FROM delivery WHERE output = ?1", [output])?;
+    Ok(())
 }
 
 fn forget_taken(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
