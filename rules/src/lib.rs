@@ -1,7 +1,7 @@
 //! jaga decides here. Pure: no clock, file, socket, thread or environment; same input, same bytes out.
 
-mod compile;
 pub mod alert;
+mod compile;
 pub mod config;
 pub mod deadline;
 pub mod engine;

@@ -50,6 +50,8 @@ pub struct Observation {
     pub remote_name: Option<Name>,
     /// Where the bytes go.
     pub scope: Option<Scope>,
+    /// Sent by a unit that `serves` the store (any store, where none is exposed).
+    pub serves: bool,
     /// What kind of gap.
     pub gap: Option<GapKind>,
     /// The amounts that measures pick from.
@@ -102,6 +104,7 @@ impl Observation {
             remote: None,
             remote_name: None,
             scope: None,
+            serves: false,
             gap: None,
             amounts: Amounts {
                 sent_bytes: 0,

@@ -47,6 +47,7 @@ impl Select {
             user,
             destination,
             gap,
+            serves,
             ..
         } = &self.written;
         (self.scopes == 0
@@ -56,6 +57,7 @@ impl Select {
             && (self.stores.is_empty() || self.stores.contains(&seen.store))
             && (self.sensors.is_empty() || self.sensors.contains(&seen.sensor))
             && (gap.is_empty() || seen.gap.is_some_and(|kind| gap.contains(&kind)))
+            && serves.is_none_or(|serves| serves == seen.serves)
             && any(session, seen.session, names)
             && any(exe, seen.exe, names)
             && any(user, seen.user, names)
@@ -83,10 +85,11 @@ impl Select {
             destination,
             gap,
             sensor,
+            serves,
             on_store_host,
         } = written;
         format!(
-            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {on_store_host}",
+            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}",
             globs(session),
             globs(exe),
             globs(user)

@@ -380,6 +380,7 @@ impl Engine {
         let serves = self.serves(actor);
         let exposures = self.expose(&key, session, scope, sent.bytes, &serves);
         let served = sent.flow.opener == Opener::Remote;
+        seen.serves = !serves.is_empty();
         seen.amounts.sent_bytes = sent.bytes;
         seen.amounts.connections = u64::from(sent.connections);
         let holds = !exposures.is_empty() || !serves.is_empty();
@@ -390,6 +391,7 @@ impl Engine {
             self.totals
                 .exposed(exposure.store, scope, exposure.bytes, exposure.records);
             seen.store = exposure.store;
+            seen.serves = serves.iter().any(|(store, _)| *store == exposure.store);
             seen.amounts = crate::observation::Amounts {
                 exposed_bytes: exposure.bytes,
                 exposed_records: exposure.records,

@@ -53,6 +53,7 @@ pub struct RuleTest {
 
 /// The configuration that a test has unless it brings its own: the stores of DESIGN.md 7.
 pub const CONFIG: &str = "\
+instance: pacs1
 stores:
   - { name: radiology,  paths: [/srv/pacs],           records: { per-file: 1 } }
   - { name: lab,        paths: [/srv/lis/results],    records: { bytes-each: 3900 } }
