@@ -1,5 +1,7 @@
 //! `jaga replay`: the same engine over recorded input in virtual time.
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,9 +10,11 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use ipnet::IpNet;
-use jaga_rules::event::{RuleText, SECOND, Setup, Stamped};
+use jaga_rules::config::{self, Config, Records, Store};
+use jaga_rules::event::{Name, RuleText, SECOND, Setup, Stamped};
 use jaga_rules::output::Transition;
-use jaga_rules::pack::PACKS;
+use jaga_rules::pack;
+use jiff::Timestamp;
 
 use super::{FOUND, USAGE};
 use crate::replay::Player;
@@ -26,10 +30,6 @@ const RUN_ON: i64 = 24 * 3600 * SECOND;
 
 /// Batches between the thread that reads and the engine.
 const BATCHES: usize = 16;
-
-/// A recording has no configuration of its own host: every local host is taken to have data to protect.
-const RECORDING_STORE: &str =
-    "\nstores:\n  - { name: recording, paths: [/recording], records: { per-file: 1 } }\n";
 
 /// Arguments of `jaga replay`.
 #[derive(Debug, clap::Args)]
@@ -63,24 +63,35 @@ pub fn main(args: &Args) -> ExitCode {
     };
     match played {
         Ok(status) => status,
-        Err(trouble) => {
-            eprintln!("jaga: {trouble}");
-            ExitCode::from(USAGE)
+        Err(Refused(status, trouble)) => {
+            eprintln!("jaga: {}", trouble.trim_end());
+            ExitCode::from(status)
         }
     }
 }
 
-/// What keeps a replay from starting.
-type Refused = String;
+/// What keeps a replay from starting, and the exit status for it.
+struct Refused(u8, String);
+
+impl Refused {
+    /// A file that is wrong.
+    fn wrong(file: &Path, trouble: impl Display) -> Self {
+        Self(FOUND, format!("'{}': {trouble}", file.display()))
+    }
+
+    /// A file that is not there, or not for us.
+    fn unreadable(file: &Path, error: io::Error) -> Self {
+        Self(USAGE, format!("cannot read '{}': {error}", file.display()))
+    }
+}
 
 fn play_tape(file: &Path, args: &Args) -> Result<ExitCode, Refused> {
-    let named =
-        |trouble: &dyn std::fmt::Display| format!("cannot replay '{}': {trouble}", file.display());
-    let opened = File::open(file).map_err(|error| named(&error))?;
-    let mut tape = Tape::open(BufReader::new(opened)).map_err(|trouble| named(&trouble))?;
+    let opened = File::open(file).map_err(|error| Refused::unreadable(file, error))?;
+    let mut tape =
+        Tape::open(BufReader::new(opened)).map_err(|trouble| Refused::wrong(file, trouble))?;
     let header = tape.header().clone();
     let mut player = Player::new(header.seed, &header.setup, teller(args.json))
-        .map_err(|problems| named(&problems))?;
+        .map_err(|problems| Refused::wrong(file, problems))?;
     for event in tape.by_ref() {
         player.play(&event);
     }
@@ -91,20 +102,22 @@ fn play_tape(file: &Path, args: &Args) -> Result<ExitCode, Refused> {
 }
 
 fn play_captures(args: &Args) -> Result<ExitCode, Refused> {
-    let setup = setup(args)?;
-    let vantage = Vantage::new(&local(args));
-    let mut player =
-        Player::new(SEED, &setup, teller(args.json)).map_err(|problems| problems.to_string())?;
+    let (setup, config) = setup(args)?;
+    let internal = Vantage::new(&config.internal);
+    let vantage = if args.local.is_empty() {
+        internal.clone()
+    } else {
+        Vantage::new(&args.local)
+    };
+    let mut player = Player::new(SEED, &setup, teller(args.json))
+        .map_err(|problems| Refused(FOUND, problems.to_string()))?;
     let (reports, summary) = thread::scope(|scope| {
         let (feed, batches) = sync_channel::<Vec<Stamped>>(BATCHES);
         let reader = scope.spawn(move || {
-            let mut recording = Recording::new(vantage);
+            let mut recording = Recording::new(vantage, internal);
             let mut sink = |batch| feed.send(batch).is_ok();
-            let reports: Vec<FileReport> = args
-                .pcap
-                .iter()
-                .map(|file| recording.read(file, &mut sink))
-                .collect();
+            let read = |file: &PathBuf| recording.read(file, &mut sink);
+            let reports: Vec<FileReport> = args.pcap.iter().map(read).collect();
             (reports, recording.finish(&mut sink))
         });
         for event in batches.into_iter().flatten() {
@@ -112,10 +125,9 @@ fn play_captures(args: &Args) -> Result<ExitCode, Refused> {
         }
         reader
             .join()
-            .map_err(|_| "the reader of the captures failed".to_owned())
-    })?;
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
     player.run_on(RUN_ON);
-    drop(player);
     Ok(conclude(&reports, &summary))
 }
 
@@ -125,6 +137,10 @@ fn conclude(reports: &[FileReport], summary: &Summary) -> ExitCode {
         if let Some(trouble) = &report.trouble {
             eprintln!("jaga: '{}': {trouble}", report.file.display());
         }
+    }
+    if reports.iter().all(|report| report.packets == 0) {
+        eprintln!("jaga: no packet could be read");
+        return ExitCode::from(FOUND);
     }
     let frames = summary.frames;
     eprintln!(
@@ -145,11 +161,6 @@ fn conclude(reports: &[FileReport], summary: &Summary) -> ExitCode {
             "jaga: no packet was sent by a local host; say which hosts are local with --local NET"
         );
     }
-    let nothing_read = reports.iter().all(|report| report.packets == 0);
-    if nothing_read {
-        eprintln!("jaga: no packet could be read");
-        return ExitCode::from(FOUND);
-    }
     ExitCode::SUCCESS
 }
 
@@ -169,57 +180,76 @@ fn teller(json: bool) -> impl FnMut(&Transition) {
     }
 }
 
+/// One line for a human: time, state, severity, rule, and the sentence of the alert.
 fn readable(transition: &Transition) -> String {
-    format!("{transition:?}")
+    let at = Timestamp::from_millisecond(transition.wall.div_euclid(1_000_000)).unwrap_or_default();
+    format!(
+        "{at:.3}  {:8}  {:8}  {}: {}",
+        transition.state.to_string(),
+        transition.severity.to_string(),
+        transition.rule,
+        transition.summary
+    )
 }
 
-fn local(args: &Args) -> Vec<IpNet> {
-    if !args.local.is_empty() {
-        return args.local.clone();
-    }
-    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
-        .iter()
-        .filter_map(|net| net.parse().ok())
-        .collect()
-}
-
-fn setup(args: &Args) -> Result<Setup, Refused> {
-    let mut rules: Vec<RuleText> = PACKS
-        .iter()
-        .map(|(file, text)| RuleText {
-            file: (*file).to_owned(),
-            text: (*text).to_owned(),
-        })
-        .collect();
-    if let Some(directory) = &args.rules {
-        rules.extend(rule_files(directory)?);
-    }
-    Ok(Setup {
-        config: config(&args.config)?,
-        rules,
-    })
-}
-
-fn config(file: &Path) -> Result<String, Refused> {
-    match fs::read_to_string(file) {
-        Ok(text) if text.lines().any(|line| line.starts_with("stores:")) => Ok(text),
-        Ok(text) => Ok(text + RECORDING_STORE),
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound && file == Path::new(super::CONFIG) =>
-        {
-            Ok(RECORDING_STORE.trim_start().to_owned())
+/// All that decides, and the configuration in it.
+fn setup(args: &Args) -> Result<(Setup, Config), Refused> {
+    let text = match fs::read_to_string(&args.config) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_default(&args.config) => {
+            String::new()
         }
-        Err(error) => Err(format!("cannot read '{}': {error}", file.display())),
-    }
+        Err(error) => return Err(Refused::unreadable(&args.config, error)),
+    };
+    let file = args.config.display().to_string();
+    let parse = |text: &str| {
+        config::parse(&file, text).map_err(|problems| Refused(FOUND, problems.to_string()))
+    };
+    let config = parse(&text)?;
+    let text = if config.agent.discover {
+        config::with_stores(&text, &stand_ins(&config))
+    } else {
+        text
+    };
+    let rules = match &args.rules {
+        Some(directory) => rule_files(directory)?,
+        None if config.agent.rules.is_dir() => rule_files(&config.agent.rules)?,
+        None => Vec::new(),
+    };
+    let config = parse(&text)?;
+    let setup = Setup {
+        config: text,
+        rules: pack::with_own(rules),
+    };
+    Ok((setup, config))
+}
+
+fn is_default(file: &Path) -> bool {
+    file == Path::new(super::CONFIG)
+}
+
+/// A recording has no files to discover stores among: every local host is taken to have data to protect, in a store
+/// `recording`, and in those that `serves` names.
+fn stand_ins(config: &Config) -> Vec<Store> {
+    let served = config.serves.iter().map(|serves| serves.store.clone());
+    let names: BTreeSet<Name> = served.chain(["recording".into()]).collect();
+    names
+        .into_iter()
+        .map(|name| Store {
+            paths: vec![Path::new("/recording").join(&*name)],
+            name,
+            records: Records::PerFile(1.0),
+            guessed: true,
+        })
+        .collect()
 }
 
 /// The rule files of a directory, by name.
 fn rule_files(directory: &Path) -> Result<Vec<RuleText>, Refused> {
-    let named =
-        |file: &Path, error: io::Error| format!("cannot read '{}': {error}", file.display());
+    let refused = |error| Refused::unreadable(directory, error);
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| named(directory, error))? {
-        files.push(entry.map_err(|error| named(directory, error))?.path());
+    for entry in fs::read_dir(directory).map_err(refused)? {
+        files.push(entry.map_err(refused)?.path());
     }
     files.retain(|file| {
         file.extension()
@@ -229,7 +259,8 @@ fn rule_files(directory: &Path) -> Result<Vec<RuleText>, Refused> {
     files
         .iter()
         .map(|file| {
-            let text = fs::read_to_string(file).map_err(|error| named(file, error))?;
+            let text =
+                fs::read_to_string(file).map_err(|error| Refused::unreadable(file, error))?;
             Ok(RuleText {
                 file: file.display().to_string(),
                 text,

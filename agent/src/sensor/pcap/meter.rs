@@ -1,21 +1,23 @@
 //! One vantage point's view of a stream of frames: books what local hosts send, gathers facts. Pure.
 
-use jaga_rules::event::Event;
+use jaga_rules::event::{Event, Fact};
 
 use super::flow::{FlowTable, Key, Look, Segment, Tick};
 use super::fragment::Fragments;
 use super::frame::{Link, Packet, Seen, look, number};
 use super::vantage::Vantage;
+use super::witness::Witness;
 
 /// Tunnels inside tunnels that are looked into.
 const TUNNEL_DEPTH: usize = 4;
 
 /// Measures a stream of frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
     vantage: Vantage,
     flows: FlowTable,
     fragments: Fragments,
+    witness: Witness,
     frames: Frames,
 }
 
@@ -37,12 +39,15 @@ pub struct Frames {
 }
 
 impl Meter {
-    /// Seen from `vantage`.
+    /// Seen from `vantage`, with relays looked for among `internal` addresses.
     #[must_use]
-    pub fn new(vantage: Vantage) -> Self {
+    pub fn new(vantage: Vantage, internal: Vantage) -> Self {
         Self {
             vantage,
-            ..Self::default()
+            flows: FlowTable::default(),
+            fragments: Fragments::default(),
+            witness: Witness::new(internal),
+            frames: Frames::default(),
         }
     }
 
@@ -64,7 +69,13 @@ impl Meter {
 
     /// Tells the differences since the last drain: facts first, so that bytes of the same drain are judged by them.
     pub fn drain(&mut self, now: Tick, events: &mut Vec<Event>) {
+        events.extend(self.facts().into_iter().map(Event::Fact));
         self.flows.drain(now, events);
+    }
+
+    /// Facts since the last drain.
+    pub fn facts(&mut self) -> Vec<Fact> {
+        self.witness.take()
     }
 
     /// What the frames were, so far.
@@ -84,8 +95,11 @@ impl Meter {
         if self.vantage.holds(packet.source) {
             self.frames.outbound += 1;
             self.outbound(&packet, now);
+            // A local resolver's answers name addresses, too.
+            self.witness.answer(&packet, now);
         } else if self.vantage.holds(packet.destination) {
             self.frames.inbound += 1;
+            self.witness.answer(&packet, now);
         } else {
             self.frames.foreign += 1;
         }
@@ -118,7 +132,9 @@ impl Meter {
             tcp: packet.tcp,
         };
         match self.flows.sent(key, segment, now) {
-            Look::First | Look::No => {}
+            Look::First => self.witness.first(key, packet.payload, now),
+            Look::No if self.witness.is_waiting() => self.witness.more(key, packet.payload, now),
+            Look::No => {}
         }
     }
 }

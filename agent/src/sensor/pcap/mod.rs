@@ -1,9 +1,13 @@
 //! The `pcap` sensor: names and facts from live interfaces, and everything from recorded captures.
 
 pub mod clock;
+pub mod dns;
 pub mod flow;
 mod fragment;
 pub mod frame;
 pub mod meter;
 pub mod recording;
+pub mod relay;
+pub mod tls;
 pub mod vantage;
+pub mod witness;

@@ -72,11 +72,11 @@ pub struct Summary {
 }
 
 impl Recording {
-    /// Seen from `vantage`.
+    /// Seen from `vantage`, with relays looked for among `internal` addresses.
     #[must_use]
-    pub fn new(vantage: Vantage) -> Self {
+    pub fn new(vantage: Vantage, internal: Vantage) -> Self {
         Self {
-            meter: Meter::new(vantage),
+            meter: Meter::new(vantage, internal),
             clock: CaptureClock::default(),
             next_drain: Stamp(DRAIN_PERIOD),
             told_offset: None,
