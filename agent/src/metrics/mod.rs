@@ -24,7 +24,11 @@ use series::Series;
 /// Rules with a histogram of their own; further ones share `other`.
 const RULES_WITH_HISTOGRAM: usize = 16;
 
-/// From the last counted byte to the transition on disk, seconds. The goal for the whole way is below one.
+/// The one histogram.
+const DELAY: &str = "jaga_detection_delay_seconds";
+const DELAY_HELP: &str = "From the last byte that counted to the alert on disk.";
+
+/// Its buckets, seconds. The goal for the whole way is below one.
 const DELAY_BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// The page's owner; cheap to clone.
@@ -75,11 +79,7 @@ impl Metrics {
     #[must_use]
     pub fn new(health: HealthTable, deliveries: Deliveries, outbox: Outbox) -> Self {
         let delay = HistogramVec::new(
-            HistogramOpts::new(
-                "jaga_detection_delay_seconds",
-                "From the last byte that counted to the alert on disk.",
-            )
-            .buckets(DELAY_BUCKETS.to_vec()),
+            HistogramOpts::new(DELAY, DELAY_HELP).buckets(DELAY_BUCKETS.to_vec()),
             &["rule"],
         )
         .expect("a valid histogram");
@@ -181,6 +181,16 @@ impl Metrics {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Name, help and labels of every metric, for `jaga explain`.
+pub fn explained() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
+    let own = table::METRICS
+        .iter()
+        .map(|metric| (metric.name, metric.help, metric.labels));
+    let delay: (_, _, &[_]) = (DELAY, DELAY_HELP, &["rule"]);
+    let truncated: (_, _, &[_]) = (render::TRUNCATED, render::TRUNCATED_HELP, &[]);
+    own.chain([delay, truncated])
 }
 
 /// First 48 bits of SHA-256 over the configuration and the rules: exact in a float.

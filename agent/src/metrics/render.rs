@@ -10,7 +10,7 @@ use super::series::{Sample, Series};
 use super::table::{Kind, METRICS};
 
 /// Counted here and not in [`METRICS`]: it is about them.
-const TRUNCATED: &str = "jaga_series_truncated_total";
+pub(super) const TRUNCATED: &str = "jaga_series_truncated_total";
 
 pub(super) fn descriptions() -> Vec<Desc> {
     let description = |name: &str, help: &str, labels: &[&str]| {
@@ -24,7 +24,7 @@ pub(super) fn descriptions() -> Vec<Desc> {
         .collect()
 }
 
-const TRUNCATED_HELP: &str =
+pub(super) const TRUNCATED_HELP: &str =
     "Series that were folded into other at the limit of 1,000, counted at each scrape.";
 
 pub(super) fn families(now: &Now, series: &mut Series) -> Vec<MetricFamily> {

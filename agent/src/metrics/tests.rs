@@ -140,6 +140,18 @@ fn the_page_is_this() {
     );
 }
 
+#[test]
+fn every_metric_on_the_page_can_be_explained() {
+    let bench = bench();
+    bench.metrics.applied(&Setup::default(), &["r".into()], 0);
+    let page = bench.metrics.render(leak()).unwrap();
+    let mut explained: Vec<&str> = explained().map(|(name, ..)| name).collect();
+    explained.sort_unstable();
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let shown: Vec<&str> = types.map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(explained, shown);
+}
+
 /// Name with labels and value of each series.
 fn series(page: &str) -> Vec<(&str, f64)> {
     page.lines()
