@@ -3,11 +3,16 @@
 pub mod clock;
 pub mod command;
 pub mod courier;
+pub mod discover;
 pub mod http;
+pub mod ingest;
 pub mod metrics;
 pub mod output;
+pub mod reload;
 pub mod replay;
+pub mod run;
 pub mod sensor;
+pub mod setup;
 pub mod state;
 pub mod tape;
 #[cfg(test)]

@@ -1,0 +1,315 @@
+//! The engine's thread: takes batches, stamps them, tapes them, lets the engine decide, and makes it durable.
+
+use std::fs::File;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jaga_rules::engine::Engine;
+use jaga_rules::event::{Event, Gap, GapKind, Row, SECOND, Setup, Stamp, Stamped};
+use jaga_rules::output::{AlertState, Output, Snapshot, Transition};
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::courier::Bell;
+use crate::metrics::Metrics;
+use crate::sensor::{Batch, FEED_LIMIT, Feed};
+use crate::state::State;
+use crate::tape::Recorder;
+
+/// A wall clock that drifts by less is not told again, nanoseconds.
+const DRIFT: i64 = SECOND;
+/// Rows that wait while the disk fails, at the most; beyond, the older state of a row goes first, as newer come.
+const WAITING_ROWS_LIMIT: usize = 262_144;
+
+/// What the engine's thread works with.
+#[derive(Debug)]
+pub struct Ingest {
+    /// Decides.
+    pub engine: Engine,
+    /// Keeps.
+    pub state: State,
+    /// Records, if the user wants it.
+    pub tape: Option<Recorder<File>>,
+    /// Tells the couriers.
+    pub bell: Bell,
+    /// Takes the delay of each alert.
+    pub metrics: Metrics,
+    /// Rows are written at least this often, nanoseconds.
+    pub save: i64,
+}
+
+/// The engine's thread from outside; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    feed: Feed,
+    orders: Sender<Order>,
+}
+
+/// What the engine's thread is asked beside events.
+#[derive(Debug)]
+enum Order {
+    Snapshot(oneshot::Sender<Snapshot>),
+    Stop,
+}
+
+impl Handle {
+    /// Where sensors put their batches.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        self.feed.clone()
+    }
+
+    /// Asks for the totals. Never blocks; the sender is dropped if the engine is gone.
+    pub fn snapshot(&self, answer: oneshot::Sender<Snapshot>) {
+        self.order(Order::Snapshot(answer));
+    }
+
+    /// New configuration and rules, checked before.
+    ///
+    /// # Errors
+    /// The engine is gone.
+    pub fn reload(&self, setup: Setup) -> Result<(), String> {
+        let sent = self.feed.send(vec![Event::Reload(Box::new(setup))]);
+        sent.map_err(|_| "the engine has ended".to_owned())
+    }
+
+    /// Writes everything down and ends.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    /// An empty batch wakes the thread; a full queue means that it is awake.
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            let _ = self.feed.try_send(Batch::new());
+        }
+    }
+}
+
+/// Starts the thread. `head`: events that come before all others, such as what earlier runs kept.
+#[must_use]
+pub fn start(ingest: Ingest, head: Vec<Event>) -> (Handle, JoinHandle<()>) {
+    let (feed, batches) = sync_channel(FEED_LIMIT);
+    let (orders, asked) = channel();
+    let running = Running {
+        ingest,
+        output: Output::default(),
+        rows: Vec::new(),
+        wall_offset: clock::wall_offset(),
+        saved: clock::boottime(),
+        failing: false,
+    };
+    let thread = thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || running.run(head, &batches, &asked))
+        .expect("a thread can be made at start");
+    (Handle { feed, orders }, thread)
+}
+
+struct Running {
+    ingest: Ingest,
+    output: Output,
+    rows: Vec<Row>,
+    wall_offset: i64,
+    saved: Stamp,
+    failing: bool,
+}
+
+impl Running {
+    fn run(mut self, head: Vec<Event>, batches: &Receiver<Batch>, asked: &Receiver<Order>) {
+        let wall_offset = self.wall_offset;
+        self.take(
+            [Event::Clock { wall_offset }]
+                .into_iter()
+                .chain(head)
+                .collect(),
+        );
+        loop {
+            match batches.recv_timeout(self.patience()) {
+                Ok(batch) => self.take(batch),
+                Err(RecvTimeoutError::Timeout) => self.wake(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let stop = self.obey(asked);
+            self.save_if_due();
+            if stop {
+                break;
+            }
+        }
+        self.save();
+    }
+
+    /// Until the next deadline, or the next time rows are due.
+    fn patience(&self) -> Duration {
+        let now = clock::boottime();
+        let save = self.saved.plus(self.ingest.save);
+        let next = self
+            .ingest
+            .engine
+            .next_deadline()
+            .map_or(save, |due| due.min(save));
+        Duration::from_nanos(next.since(now).max(0).unsigned_abs())
+    }
+
+    /// An event is stamped once, here, where it leaves the queue, and before it goes on tape (I3).
+    fn take(&mut self, batch: Batch) {
+        let at = clock::boottime();
+        for event in batch {
+            self.step(Stamped { at, event });
+        }
+        self.flush_tape();
+    }
+
+    fn wake(&mut self) {
+        let at = clock::boottime();
+        if self
+            .ingest
+            .engine
+            .next_deadline()
+            .is_some_and(|due| due <= at)
+        {
+            self.step(Stamped {
+                at,
+                event: Event::Wake,
+            });
+            self.flush_tape();
+        }
+    }
+
+    fn step(&mut self, stamped: Stamped) {
+        if let Some(Err(error)) = self.ingest.tape.as_mut().map(|tape| tape.write(&stamped)) {
+            self.end_tape(&error);
+        }
+        self.ingest.engine.step(&stamped, &mut self.output);
+    }
+
+    fn flush_tape(&mut self) {
+        if let Some(Err(error)) = self.ingest.tape.as_mut().map(Recorder::flush) {
+            self.end_tape(&error);
+        }
+    }
+
+    fn end_tape(&mut self, error: &std::io::Error) {
+        tracing::error!(%error, "the tape ends here: make room or set another `tape:`");
+        self.ingest.tape = None;
+    }
+
+    fn obey(&mut self, asked: &Receiver<Order>) -> bool {
+        let mut stop = false;
+        while let Ok(order) = asked.try_recv() {
+            match order {
+                // Whoever asked may have gone meanwhile.
+                Order::Snapshot(answer) => drop(answer.send(self.ingest.engine.snapshot())),
+                Order::Stop => stop = true,
+            }
+        }
+        stop
+    }
+
+    /// Transitions are written at once, rows at least once a period (`save`).
+    fn save_if_due(&mut self) {
+        let due = clock::boottime().since(self.saved) >= self.ingest.save;
+        if due {
+            self.look_at_clock();
+        }
+        if due || (!self.output.transitions.is_empty() && !self.failing) {
+            self.save();
+        }
+    }
+
+    fn look_at_clock(&mut self) {
+        let wall_offset = clock::wall_offset();
+        if (wall_offset - self.wall_offset).abs() >= DRIFT {
+            self.wall_offset = wall_offset;
+            self.take(vec![Event::Clock { wall_offset }]);
+        }
+    }
+
+    /// What cannot be written now waits for the next time: an alert is on disk before it is sent (I11).
+    fn save(&mut self) {
+        let now = clock::boottime();
+        self.saved = now;
+        self.rows.extend(self.ingest.engine.take_rows());
+        let transitions = &self.output.transitions;
+        match self
+            .ingest
+            .state
+            .commit(now, self.wall_offset, &self.rows, transitions)
+        {
+            Ok(()) => {
+                self.told();
+                self.failing = false;
+            }
+            Err(error) => self.keep_waiting(&error.to_string()),
+        }
+    }
+
+    fn told(&mut self) {
+        let now = clock::boottime();
+        for transition in &self.output.transitions {
+            log(transition);
+            if transition.state == AlertState::Firing {
+                let delay =
+                    now.since(transition.evidence.last.max(transition.at)) as f64 / SECOND as f64;
+                self.ingest
+                    .metrics
+                    .observe_delay(&transition.rule, delay.max(0.0));
+            }
+        }
+        if !self.output.transitions.is_empty() {
+            self.ingest.bell.ring();
+        }
+        self.output.transitions.clear();
+        self.rows.clear();
+    }
+
+    fn keep_waiting(&mut self, error: &str) {
+        if !self.failing {
+            tracing::error!(
+                error,
+                "alerts and budgets are not written down until this is mended"
+            );
+            let why = format!("the state file cannot be written: {error}").into();
+            let gap = Gap {
+                sensor: "engine".into(),
+                kind: GapKind::Lost,
+                events: 0,
+                bytes: 0,
+                why,
+            };
+            self.failing = true;
+            self.take(vec![Event::Gap(gap)]);
+        }
+        if self.rows.len() > WAITING_ROWS_LIMIT {
+            self.rows.drain(..self.rows.len() - WAITING_ROWS_LIMIT);
+        }
+    }
+}
+
+fn log(transition: &Transition) {
+    let Transition {
+        summary, id, rule, ..
+    } = transition;
+    match transition.state {
+        AlertState::Firing => tracing::warn!(%rule, id, "{summary}"),
+        AlertState::Pending => tracing::info!(%rule, "over its limit: {summary}"),
+        AlertState::Resolved => tracing::info!(%rule, id, "stopped: {summary}"),
+    }
+}
+
+/// What an agent that was not running has missed.
+#[must_use]
+pub fn down_since(last_write: Option<i64>, now: i64) -> Option<Gap> {
+    let seconds = (now - last_write?).max(0) / SECOND;
+    let why =
+        format!("the agent was not running for {seconds} s; what left in that time is not known")
+            .into();
+    Some(Gap {
+        sensor: "engine".into(),
+        kind: GapKind::Down,
+        events: 0,
+        bytes: 0,
+        why,
+    })
+}

@@ -1,0 +1,104 @@
+//! Notices that the configuration or a rule file has changed, through `notify`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// An editor writes a file in several steps; they are one change.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Watches the configuration and the directory of rules.
+#[derive(Debug)]
+pub struct Reloads {
+    config: PathBuf,
+    changes: mpsc::Receiver<()>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Reloads {
+    /// Watches the directories, not the files: editors and configuration tools replace files by renaming.
+    ///
+    /// # Errors
+    /// The system gives no watcher at all. A directory that is not there is only logged: it may never be.
+    pub fn watch(config: &Path, rules: &Path) -> Result<Self, String> {
+        // One waiting change stands for all: the files are read whole.
+        let (sender, changes) = mpsc::channel(1);
+        let (config_path, rules_path) = (absolute(config), absolute(rules));
+        let (ours, rules_dir) = (config_path.clone(), rules_path.clone());
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let concerns = |path: &PathBuf| *path == ours || path.starts_with(&rules_dir);
+                match event {
+                    Ok(event) if event.kind.is_access() || !event.paths.iter().any(concerns) => {}
+                    _ => drop(sender.try_send(())),
+                }
+            })
+            .map_err(|error| {
+                format!("cannot watch files: {error}; raise fs.inotify.max_user_instances")
+            })?;
+        let config_dir = config_path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        for directory in [config_dir, rules_path] {
+            if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                tracing::info!(
+                    "'{}' is not watched for changes ({error}); SIGHUP reloads",
+                    directory.display()
+                );
+            }
+        }
+        Ok(Self {
+            config: config.to_path_buf(),
+            changes,
+            _watcher: watcher,
+        })
+    }
+
+    /// The configuration's path, as the user gave it.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Waits for a change, and until it has settled.
+    pub async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.changes.recv()).await {}
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_replaced_file_and_a_new_rule_are_noticed_and_a_read_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (config, rules) = (
+            directory.path().join("jaga.yaml"),
+            directory.path().join("rules"),
+        );
+        std::fs::create_dir(&rules).expect("made");
+        std::fs::write(&config, "").expect("written");
+        let mut reloads = Reloads::watch(&config, &rules).expect("watched");
+        std::fs::read(&config).expect("read");
+        assert!(
+            tokio::time::timeout(SETTLE, reloads.changed())
+                .await
+                .is_err(),
+            "a read is no change"
+        );
+        let other = directory.path().join("jaga.yaml.new");
+        std::fs::write(&other, "site: a\n").expect("written");
+        std::fs::rename(&other, &config).expect("renamed");
+        reloads.changed().await;
+        std::fs::write(rules.join("own.yaml"), "").expect("written");
+        reloads.changed().await;
+    }
+}

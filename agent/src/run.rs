@@ -1,0 +1,253 @@
+//! The agent: puts sensors, engine, outputs and `/metrics` together, and takes them apart again.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jaga_rules::config::Config;
+use jaga_rules::engine::Engine;
+use jaga_rules::event::Event;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::courier::Courier;
+use crate::ingest::{self, Handle, Ingest, down_since};
+use crate::metrics::Metrics;
+use crate::output::Context;
+use crate::reload::Reloads;
+use crate::sensor::ebpf::StoresHandle;
+use crate::sensor::{HealthTable, ebpf};
+use crate::setup::{self, Checked};
+use crate::state::State;
+use crate::tape::Recorder;
+use crate::{clock, http};
+
+/// For outputs to take what is still pending when the agent is asked to end.
+const LAST_DELIVERY: Duration = Duration::from_secs(2);
+
+/// Watches this host until it is told to end.
+///
+/// # Errors
+/// What keeps it from starting, with the next step.
+pub async fn run(config_path: &Path) -> Result<(), String> {
+    let checked = setup::read(config_path)?;
+    let config = &checked.config;
+    let listener = match config.agent.metrics {
+        Some(address) => Some(http::listen(address).await?),
+        None => None,
+    };
+    let boot = clock::boot_id().map_err(|error| error.to_string())?;
+    let (state, moved_aside) =
+        State::open(&config.agent.state, &boot).map_err(|error| error.to_string())?;
+    let outbox = state.outbox().map_err(|error| error.to_string())?;
+    let context = Context::new(config, &checked.rules);
+    let courier = Courier::start(&outbox, &config.agent.outputs, &context)?;
+    let health = HealthTable::default();
+    let metrics = Metrics::new(health.clone(), courier.deliveries(), outbox);
+    metrics.applied(
+        &checked.setup,
+        checked.rules.iter().map(|rule| &rule.name),
+        clock::wall(),
+    );
+
+    let seed = state.seed().map_err(|error| error.to_string())?;
+    let head = head(&state, moved_aside)?;
+    let ingest = Ingest {
+        engine: Engine::new(seed, &checked.setup).map_err(|problems| problems.to_string())?,
+        tape: config
+            .agent
+            .tape
+            .as_deref()
+            .map(|path| record(path, seed, &checked))
+            .transpose()?,
+        state,
+        bell: courier.bell(),
+        metrics: metrics.clone(),
+        save: config.agent.periods.save,
+    };
+    let (engine, engine_thread) = ingest::start(ingest, head);
+    let sensors = Sensors::start(config, &engine, &health);
+
+    let cancel = CancellationToken::new();
+    if let Some(listener) = listener {
+        let ask = engine.clone();
+        let ask: http::Ask = Arc::new(move |answer| ask.snapshot(answer));
+        tokio::spawn(http::serve(listener, metrics.clone(), ask, cancel.clone()));
+    }
+    announce(config_path, &checked, &health);
+    sd_ready();
+
+    let stores = sensors.stores.clone();
+    let reloads = Reloads::watch(config_path, &config.agent.rules)?;
+    serve_signals(reloads, checked, &engine, &metrics, &stores).await?;
+
+    tracing::info!("ending: writing everything down");
+    sensors.stop();
+    engine.stop();
+    join(engine_thread).await;
+    courier.stop(LAST_DELIVERY).await;
+    cancel.cancel();
+    Ok(())
+}
+
+/// What earlier runs kept comes before everything else, on the queue and on the tape.
+fn head(state: &State, moved_aside: Option<jaga_rules::event::Gap>) -> Result<Vec<Event>, String> {
+    let down = down_since(
+        state.last_write().map_err(|error| error.to_string())?,
+        clock::wall(),
+    );
+    let restored = state
+        .restore(clock::wall_offset())
+        .map_err(|error| error.to_string())?;
+    let gaps = moved_aside.into_iter().chain(down).map(Event::Gap);
+    Ok(restored.into_iter().chain(gaps).collect())
+}
+
+fn record(path: &Path, seed: u64, checked: &Checked) -> Result<Recorder<File>, String> {
+    let file = File::create(path);
+    file.and_then(|file| Recorder::start(file, seed, &checked.setup))
+        .map_err(|error| {
+            format!(
+                "cannot write the tape '{}': {error}; set another `tape:`",
+                path.display()
+            )
+        })
+}
+
+/// The running sensors.
+struct Sensors {
+    stop: Arc<AtomicBool>,
+    stores: StoresHandle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Sensors {
+    fn start(config: &Config, engine: &Handle, health: &HealthTable) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let ebpf = ebpf::start(config, engine.feed(), health.clone(), Arc::clone(&stop));
+        Self {
+            stop,
+            stores: ebpf.stores,
+            threads: vec![ebpf.thread],
+        }
+    }
+
+    /// Each hands over what it has counted, and ends.
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a sensor ended by a fault of its own");
+            }
+        }
+    }
+}
+
+/// Reloads until a signal says to end.
+async fn serve_signals(
+    mut reloads: Reloads,
+    mut current: Checked,
+    engine: &Handle,
+    metrics: &Metrics,
+    stores: &StoresHandle,
+) -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+    let (mut end, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
+    let mut hangup = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = end.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {}
+            () = reloads.changed() => {}
+        }
+        match setup::read(reloads.config()) {
+            Ok(new) if new.setup == current.setup => {
+                tracing::info!("nothing that decides has changed")
+            }
+            Ok(new) => {
+                apply(&new, &current, engine, metrics, stores)?;
+                current = new;
+            }
+            Err(problems) => {
+                metrics.reload_failed();
+                tracing::error!("the reload changed nothing, because:\n{problems}");
+            }
+        }
+    }
+}
+
+fn apply(
+    new: &Checked,
+    old: &Checked,
+    engine: &Handle,
+    metrics: &Metrics,
+    stores: &StoresHandle,
+) -> Result<(), String> {
+    engine.reload(new.setup.clone())?;
+    stores.set_stores(&new.config);
+    metrics.applied(
+        &new.setup,
+        new.rules.iter().map(|rule| &rule.name),
+        clock::wall(),
+    );
+    tracing::info!(
+        rules = new.rules.len(),
+        stores = new.config.stores.len(),
+        "reloaded"
+    );
+    if new.config.agent != old.config.agent {
+        tracing::warn!("sensors, outputs, metrics, state and periods change at a restart only");
+    }
+    Ok(())
+}
+
+fn announce(config_path: &Path, checked: &Checked, health: &HealthTable) {
+    let config = &checked.config;
+    tracing::info!(config = %config_path.display(), rules = checked.rules.len(), "watching");
+    for store in &config.stores {
+        let paths: Vec<String> = store
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let guessed = if store.guessed {
+            " (guessed: name it in the configuration to confirm)"
+        } else {
+            ""
+        };
+        tracing::info!("store {}: {}{guessed}", store.name, paths.join(", "));
+    }
+    if config.stores.is_empty() {
+        tracing::warn!("no store is configured and none was found: name one under `stores:`");
+    }
+    for (sensor, health) in health.all() {
+        if health.up {
+            tracing::info!("sensor {sensor}: rung {}, {}", health.rung, health.why);
+        } else {
+            tracing::error!("sensor {sensor} sees nothing: {}", health.why);
+        }
+    }
+    match config.agent.metrics {
+        Some(address) => tracing::info!("metrics: http://{address}/metrics"),
+        None => tracing::info!("metrics: off"),
+    }
+}
+
+fn sd_ready() {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+}
+
+async fn join(thread: JoinHandle<()>) {
+    let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+    if !matches!(ended, Ok(Ok(()))) {
+        tracing::error!("the engine ended by a fault of its own");
+    }
+}
