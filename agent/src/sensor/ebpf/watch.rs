@@ -84,13 +84,15 @@ impl Watch {
         if let Some(lives) = &mut self.lives {
             round.before = lives.take();
         }
+        // Effects before causes: a send that is taken now has its reads in the table that is taken after it. The
+        // other way round, a fast copy sends for the milliseconds between, and nobody seems to hold what it sends.
+        if let Some(sockets) = &mut self.sockets {
+            sockets.drain(&mut round.sends, &mut gaps);
+        }
         if let Some(files) = &mut self.files {
             files.drain("files", &mut gaps, |key, value| {
                 round.files.extend(file::decode(key, value));
             });
-        }
-        if let Some(sockets) = &mut self.sockets {
-            sockets.drain(&mut round.sends, &mut gaps);
         }
         if let Some(lives) = &mut self.lives {
             round.after = lives.take();
