@@ -46,6 +46,30 @@ pub fn read(path: &Path) -> Result<Checked, String> {
     })
 }
 
+/// The shipped rule files and the user's own, unchecked: what is wrong in one does not hide the others.
+///
+/// # Errors
+/// What cannot be read, or the problems of the configuration, which says where the user's own are.
+pub fn rule_texts(config: &Path) -> Result<Vec<RuleText>, String> {
+    let text = config_text(config)?;
+    let typed = config::parse(&config.display().to_string(), &text)
+        .map_err(|problems| problems.to_string())?;
+    Ok(pack::with_own(own_rules(&typed.agent.rules)?))
+}
+
+/// A rule file, or all of a directory.
+///
+/// # Errors
+/// What cannot be read.
+pub fn rule_files(path: &Path) -> Result<Vec<RuleText>, String> {
+    if path.is_dir() {
+        return own_rules(path);
+    }
+    let text = fs::read_to_string(path).map_err(|error| cannot_read(path, &error))?;
+    let file = path.display().to_string();
+    Ok(vec![RuleText { file, text }])
+}
+
 /// A missing file at the default place means the defaults; one that the user named must be there.
 fn config_text(path: &Path) -> Result<String, String> {
     match fs::read_to_string(path) {

@@ -11,6 +11,8 @@ use crate::clock;
 
 mod alert;
 
+pub(crate) use alert::alert_name;
+
 use alert::Alert;
 
 /// Alertmanager forgets an alert by itself after so many re-sends that did not come.

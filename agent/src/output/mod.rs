@@ -12,6 +12,7 @@ use jaga_rules::output::Transition;
 use jaga_rules::rule::Rule;
 
 mod alertmanager;
+pub(crate) use alertmanager::alert_name;
 mod file;
 mod http;
 mod nowhere;

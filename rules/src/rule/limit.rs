@@ -1,8 +1,11 @@
 //! Reads a limit of a rule, and refuses what no observation could ever reach.
 
+use std::fmt;
+
 use super::words::{MEASURES, MEASURES_LATER, MeasureWord, Unit, Watches};
 use super::{Amount, KeyField, Limit, Measure, Where};
 use crate::event::SECOND;
+use crate::measure::definition;
 use crate::units::{Bytes, Count, DAY, Quantity, Rate, Share, Span};
 use crate::yaml::{At, Fields};
 
@@ -16,6 +19,30 @@ pub(super) fn limit(at: At<'_>) -> Option<Limit> {
     match word.unit {
         Unit::Rate => rate(value, word),
         Unit::Bytes | Unit::Count => windowed(value, word),
+    }
+}
+
+impl fmt::Display for Limit {
+    /// As it is written in a rule file.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (measure, window) = (self.measure, Span(self.window));
+        match (self.amount, measure.word().unit) {
+            (Amount::Rate { per_second, burst }, _) => {
+                write!(
+                    out,
+                    "{measure}: {}/s burst {}",
+                    Bytes(per_second),
+                    Bytes(burst)
+                )
+            }
+            (Amount::Share(share), _) => {
+                write!(out, "{measure}: {} of store in {window}", Share(share))
+            }
+            (Amount::Units(units), Unit::Count) => write!(out, "{measure}: {units} in {window}"),
+            (Amount::Units(units), Unit::Bytes | Unit::Rate) => {
+                write!(out, "{measure}: {} in {window}", Bytes(units))
+            }
+        }
     }
 }
 
@@ -36,7 +63,7 @@ fn measure(at: At<'_>) -> Option<&'static MeasureWord> {
 
 fn windowed(at: At<'_>, word: &MeasureWord) -> Option<Limit> {
     let text = at.text()?;
-    let example = || format!("write for instance '{}'", word.example);
+    let example = || format!("write for instance '{}'", definition(word.measure).example);
     let Some((amount, window)) = text.split_once(" in ") else {
         return at.wrong(format!("'{text}' has no window"), example());
     };
@@ -72,7 +99,7 @@ fn windowed(at: At<'_>, word: &MeasureWord) -> Option<Limit> {
 
 fn rate(at: At<'_>, word: &MeasureWord) -> Option<Limit> {
     let text = at.text()?;
-    let example = format!("write for instance '{}'", word.example);
+    let example = format!("write for instance '{}'", definition(word.measure).example);
     let Some((rate, burst)) = text.split_once(" burst ") else {
         return at.wrong(format!("'{text}' has no burst"), example);
     };
@@ -189,4 +216,42 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
         .into_iter()
         .find(|(_, asked, has)| *asked && !has)
         .map(|(name, ..)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pack::PACKS;
+    use crate::rule::parse;
+
+    #[test]
+    fn limits_read_back() {
+        let limits = "- rate: 20 MB/s burst 2 GB\n- sent-bytes: 1.5 GiB in 1h30m\n- connections: 10 000 in 1h\n";
+        let text = |limits: &str| {
+            format!("rule: a\ntitle: a\nseverity: info\nby: host\nlimits:\n{limits}")
+        };
+        for file in PACKS
+            .iter()
+            .map(|(_, text)| (*text).to_owned())
+            .chain([text(limits)])
+        {
+            for rule in parse("a", &file)
+                .unwrap()
+                .rules
+                .iter()
+                .filter(|rule| rule.by.len() == 1 && rule.select.store.is_empty())
+            {
+                let written: String = rule
+                    .limits
+                    .iter()
+                    .map(|limit| format!("- {limit}\n"))
+                    .collect();
+                let same = text(&written).replace("by: host", &format!("by: {}", rule.by[0]));
+                assert_eq!(
+                    parse("b", &same).unwrap().rules[0].limits,
+                    rule.limits,
+                    "{written}"
+                );
+            }
+        }
+    }
 }

@@ -17,10 +17,6 @@ pub struct MeasureWord {
     pub unit: Unit,
     /// What it watches, which tells the keys and selections that it has.
     pub watches: Watches,
-    /// What it counts.
-    pub about: &'static str,
-    /// A limit.
-    pub example: &'static str,
 }
 
 /// What a limit's amount is written in.
@@ -54,83 +50,60 @@ pub const MEASURES: [MeasureWord; 10] = [
         measure: Measure::SentBytes,
         unit: Unit::Bytes,
         watches: Watches::Sent,
-        about: "bytes sent to other hosts: transport payload, each TCP sequence byte once, no headers",
-        example: "sent-bytes: 1 GB in 1h",
     },
     MeasureWord {
         name: "exposed-bytes",
         measure: Measure::ExposedBytes,
         unit: Unit::Bytes,
         watches: Watches::Exposed,
-        about: "bytes that a session sent to other hosts while it held data of a store; booked in full to every \
-                store it holds, until twice what it holds of that store",
-        example: "exposed-bytes: 100 MB in 10m",
     },
     MeasureWord {
         name: "exposed-records",
         measure: Measure::ExposedRecords,
         unit: Unit::Count,
         watches: Watches::Exposed,
-        about: "patient records that the exposed bytes can be, about: records held x min(1, 5 x bytes sent / bytes \
-                held); 5 stands for compression",
-        example: "exposed-records: 10000 in 24h",
     },
     MeasureWord {
         name: "served-bytes",
         measure: Measure::ServedBytes,
         unit: Unit::Bytes,
         watches: Watches::Exposed,
-        about: "bytes sent on connections that the other side opened, by sessions that hold data or serve a store",
-        example: "served-bytes: 1 GB in 1h",
     },
     MeasureWord {
         name: "read-bytes",
         measure: Measure::ReadBytes,
         unit: Unit::Bytes,
         watches: Watches::Read,
-        about: "bytes read of the files of a store",
-        example: "read-bytes: 50 GB in 1h",
     },
     MeasureWord {
         name: "files-read",
         measure: Measure::FilesRead,
         unit: Unit::Count,
         watches: Watches::Read,
-        about: "distinct files of a store with at least one byte read; listing a directory does not count",
-        example: "files-read: 100000 in 1h",
     },
     MeasureWord {
         name: "destinations",
         measure: Measure::Destinations,
         unit: Unit::Count,
         watches: Watches::Sent,
-        about: "distinct remote addresses that something was sent to",
-        example: "destinations: 200 in 1h",
     },
     MeasureWord {
         name: "connections",
         measure: Measure::Connections,
         unit: Unit::Count,
         watches: Watches::Sent,
-        about: "connections opened",
-        example: "connections: 5000 in 1h",
     },
     MeasureWord {
         name: "rate",
         measure: Measure::Rate,
         unit: Unit::Rate,
         watches: Watches::Sent,
-        about: "a steady rate of sent bytes with a burst: fires once more was sent than the burst and what the rate \
-                refilled since",
-        example: "rate: 20 MB/s burst 2 GB",
     },
     MeasureWord {
         name: "gap",
         measure: Measure::Gap,
         unit: Unit::Count,
         watches: Watches::Gaps,
-        about: "times that events were lost or a sensor could not see",
-        example: "gap: 1 in 5m",
     },
 ];
 

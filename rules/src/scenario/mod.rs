@@ -47,6 +47,8 @@ pub struct RuleTest {
     pub config: String,
     /// What happens.
     pub given: Scenario,
+    /// The same as the user wrote it.
+    pub given_text: String,
     /// What the engine must say, as the user wrote it.
     pub expect: Block,
 }
@@ -236,12 +238,14 @@ pub(crate) fn test(at: At<'_>, rule: &Name) -> Option<RuleTest> {
             return None;
         }
     };
-    let given = scenario(at, &given?, &config);
+    let given_text = given?;
+    let given = scenario(at, &given_text, &config);
     Some(RuleTest {
         rule: rule.clone(),
         name: name?,
         config: text.to_owned(),
         given: given?,
+        given_text: given_text.text,
         expect: expect?,
     })
 }

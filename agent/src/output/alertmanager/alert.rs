@@ -90,7 +90,7 @@ fn present<const N: usize>(
 }
 
 /// `store-data-leaves` as `JagaStoreDataLeaves`.
-fn alert_name(rule: &str) -> String {
+pub(crate) fn alert_name(rule: &str) -> String {
     let words = rule.split(|c: char| !c.is_alphanumeric());
     let capital = |word: &str| {
         let mut letters = word.chars();
