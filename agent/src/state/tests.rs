@@ -266,6 +266,24 @@ fn at_its_limit_the_outbox_gives_up_what_is_over_before_what_still_fires() {
 }
 
 #[test]
+fn at_its_limit_the_outbox_gives_up_no_more_than_it_must() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = open(directory.path(), "b");
+    state.limit = 4;
+    let outbox = registered(&state, &["am"]);
+    let six = [
+        firing("1"),
+        resolved("1"),
+        firing("2"),
+        resolved("2"),
+        firing("3"),
+        firing("4"),
+    ];
+    put(&mut state, &six);
+    assert_eq!(waiting(&outbox, "am"), "+2 -2 +3 +4");
+}
+
+#[test]
 fn an_unreadable_entry_does_not_hold_up_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = open(directory.path(), "b");
