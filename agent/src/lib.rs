@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod command;
 pub mod courier;
+pub mod demo;
 pub mod discover;
 pub mod http;
 pub mod ingest;
@@ -14,6 +15,7 @@ pub mod run;
 pub mod sensor;
 pub mod setup;
 pub mod state;
+pub mod store_size;
 pub mod tape;
 #[cfg(test)]
 mod testing;

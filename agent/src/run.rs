@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jaga_rules::config::Config;
 use jaga_rules::engine::Engine;
-use jaga_rules::event::Event;
+use jaga_rules::event::{Event, Fact};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use crate::sensor::ebpf::StoresHandle;
 use crate::sensor::{HealthTable, ebpf};
 use crate::setup::{self, Checked};
 use crate::state::State;
+use crate::store_size::{self, StoreSize};
 use crate::tape::Recorder;
 use crate::{clock, http};
 
@@ -79,6 +80,7 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
     }
     announce(config_path, &checked, &health);
     sd_ready();
+    measure_stores(config, &engine);
 
     let stores = sensors.stores.clone();
     let reloads = Reloads::watch(config_path, &config.agent.rules)?;
@@ -91,6 +93,24 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
     courier.stop(LAST_DELIVERY).await;
     cancel.cancel();
     Ok(())
+}
+
+/// Looks at the size of every store once, beside the work: limits may be a share of it.
+fn measure_stores(config: &Config, engine: &Handle) {
+    let (stores, feed) = (config.stores.clone(), engine.feed());
+    tokio::task::spawn_blocking(move || {
+        for store in stores {
+            let StoreSize { bytes, files, .. } = store_size::of(&store);
+            let fact = Fact::StoreSize {
+                store: store.name,
+                bytes,
+                files,
+            };
+            if feed.send(vec![Event::Fact(fact)]).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// What earlier runs kept comes before everything else, on the queue and on the tape.

@@ -80,6 +80,8 @@ pub struct Cell {
     pub window: Window,
     /// All that was ever counted, from the tally's base on.
     pub total: u64,
+    /// When its window was empty last, and something came.
+    pub first: Stamp,
     /// When something was counted last.
     pub last: Stamp,
     /// Who and where to, once it is worth remembering.
@@ -306,6 +308,7 @@ impl Tally {
             cell.window.add(window, *at, *amount);
         }
         (cell.total, cell.last) = (total, *last);
+        cell.first = parts.first().map_or(*last, |(first, _)| *first);
         self.base = self.base.max(total);
         deadlines.remind(last.plus(life(window)), Due::Cell(self.number, slot));
     }
@@ -380,17 +383,16 @@ impl Tally {
             };
         };
         cell.window.add(self.window, at, amount);
+        if cell.window.sum() == amount {
+            cell.first = at;
+        }
         cell.total = cell.total.saturating_add(amount);
         cell.last = at;
         let sum = cell.window.sum();
         if let Some(trail) = &mut cell.trail {
             trail.follow(seen, at);
         } else if sum >= self.smallest / TRAIL_SHARE {
-            cell.trail = Some(Box::new(Trail::start(
-                seen,
-                at,
-                cell.window.parts(self.window).next().map(|(at, _)| at),
-            )));
+            cell.trail = Some(Box::new(Trail::start(seen, at, cell.first)));
         }
         let counted = Counted {
             key: cell.key,
@@ -424,6 +426,7 @@ impl Tally {
             key,
             window: Window::default(),
             total: self.base,
+            first: at,
             last: at,
             trail: None,
             kind: self.kind(),

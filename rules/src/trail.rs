@@ -31,9 +31,9 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Begins with what was seen now, and what the session had exposed until now. `first`: when the window began.
+    /// Begins with what was seen now, and what the session had exposed until now. `first`: when its window began.
     #[must_use]
-    pub fn start(seen: &Observation, at: Stamp, first: Option<Stamp>) -> Self {
+    pub fn start(seen: &Observation, at: Stamp, first: Stamp) -> Self {
         let mut trail = Self {
             actors: Vec::new(),
             sessions: Vec::new(),
@@ -46,7 +46,7 @@ impl Trail {
             records: seen
                 .exposed_records_so_far
                 .saturating_sub(seen.amounts.exposed_records),
-            first: first.map_or(at, |first| first.min(at)),
+            first,
             last: at,
             why: None,
         };
