@@ -11,11 +11,13 @@ enum {
 	TABLE_ENTRIES = 262144,
 	ROOTS = 4096,
 	VERDICTS = 16384,
+	BOOKED = 16384,
 	DEPTH = 24, /* directories between a file and its store's root */
 	ALIASES = 8, /* names of a hard-linked file that are looked at */
 };
 #define LABEL_LIFE_SECS (7 * 24 * 3600ULL)
 #define VERDICT_NS 1000000000ULL
+#define BOOK_AGAIN_NS (3600 * 1000000000ULL)
 
 enum kind { READ = 0, MAPPED = 1, WRITE = 2 };
 
@@ -80,6 +82,15 @@ struct btrfs_root {
 struct btrfs_inode {
 	struct btrfs_root *root;
 	struct inode vfs_inode;
+};
+struct percpu_counter {
+	s64 count;
+};
+struct mm_struct___rss {
+	struct percpu_counter rss_stat[4];
+};
+struct vm_area_struct {
+	struct file *vm_file;
 };
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
@@ -461,28 +472,111 @@ int BPF_PROG(on_direct, struct kiocb *kiocb, struct iov_iter *iter)
 	return 0;
 }
 
-static __always_inline void mapped(struct address_space *mapping, u64 first, u64 last)
+/* Files that a process has mapped and that were booked to it: when. */
+struct mapping_of {
+	struct file_id file;
+	u64 start;
+	u64 tgid;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, BOOKED);
+	__type(key, struct mapping_of);
+	__type(value, u64);
+} booked SEC(".maps");
+
+/* At its first fault a process is booked the whole file, as an estimate: no hook sees mmap() with its file, and a
+ * fault may show 64 KiB or, with large folios, 2 MiB that no tracepoint tells. Again each hour, while it faults. */
+static __noinline int mapped(struct inode *inode)
 {
-	struct inode *inode = mapping->host;
+	struct task_struct *task = bpf_get_current_task_btf();
+	u64 now = bpf_ktime_get_boot_ns();
+	struct mapping_of key = {};
+	u64 *at;
 
-	if (is_regular(inode)) {
-		u64 size = inode->i_size;
-
-		count(inode, MAPPED, clamp(first << PAGE_SHIFT, (last + 1) << PAGE_SHIFT, size), size);
-	}
+	if (!is_regular(inode))
+		return 0;
+	identify(&key.file, inode);
+	key.start = task->group_leader->start_boottime;
+	key.tgid = task->tgid;
+	at = bpf_map_lookup_elem(&booked, &key);
+	if (at && now - *at < BOOK_AGAIN_NS)
+		return 0;
+	bpf_map_update_elem(&booked, &key, &now, BPF_ANY);
+	count(inode, MAPPED, inode->i_size, inode->i_size);
+	return 0;
 }
 
 SEC("tp_btf/mm_filemap_map_pages")
-int BPF_PROG(on_map, struct address_space *mapping, unsigned long first, unsigned long last)
+int BPF_PROG(on_map, struct address_space *mapping)
 {
-	mapped(mapping, first, last);
+	mapped(mapping->host);
 	return 0;
 }
 
 SEC("tp_btf/mm_filemap_fault")
-int BPF_PROG(on_fault, struct address_space *mapping, unsigned long index)
+int BPF_PROG(on_fault, struct address_space *mapping)
 {
-	mapped(mapping, index, index);
+	mapped(mapping->host);
+	return 0;
+}
+
+enum { MM_FILEPAGES = 0, HUGE_PAGES = 512, VMAS = 4096 };
+#define SCAN_AGAIN_NS 100000000ULL
+
+struct bpf_iter_task_vma {
+	u64 opaque[1];
+} __attribute__((aligned(8)));
+extern int bpf_iter_task_vma_new(struct bpf_iter_task_vma *it, struct task_struct *task, u64 address) __ksym;
+extern struct vm_area_struct *bpf_iter_task_vma_next(struct bpf_iter_task_vma *it) __ksym;
+extern void bpf_iter_task_vma_destroy(struct bpf_iter_task_vma *it) __ksym;
+
+/* A process's mapped file pages, as last seen. */
+struct resident {
+	s64 pages;
+	u64 scanned_at;
+	s64 vmas_left; /* of a scan; here, because the verifier would follow a counter that it can see */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct resident);
+} residents SEC(".maps");
+
+/* A huge page of a file that is cached already is mapped without any tracepoint but this one, which tells no file:
+ * so the process is booked all that it has mapped. */
+SEC("tp_btf/rss_stat")
+int BPF_PROG(on_resident, struct mm_struct *mm, int member)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mm_struct___rss *stat = (void *)mm;
+	struct bpf_iter_task_vma vmas;
+	struct vm_area_struct *vma;
+	struct resident *resident;
+	s64 pages, grown;
+	u64 now;
+
+	if (member != MM_FILEPAGES || task->mm != mm)
+		return 0;
+	pages = BPF_CORE_READ(stat, rss_stat[MM_FILEPAGES].count);
+	resident = bpf_task_storage_get(&residents, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!resident)
+		return 0;
+	grown = pages - resident->pages;
+	resident->pages = pages;
+	now = bpf_ktime_get_boot_ns();
+	if (grown < HUGE_PAGES || now - resident->scanned_at < SCAN_AGAIN_NS)
+		return 0;
+	resident->scanned_at = now;
+	resident->vmas_left = VMAS;
+	bpf_iter_task_vma_new(&vmas, task, 0);
+	while (resident->vmas_left-- > 0 && (vma = bpf_iter_task_vma_next(&vmas)))
+		if (vma->vm_file)
+			mapped(vma->vm_file->f_inode);
+	bpf_iter_task_vma_destroy(&vmas);
 	return 0;
 }
 
