@@ -12,6 +12,7 @@ enum {
 	ROOTS = 4096,
 	VERDICTS = 16384,
 	BOOKED = 16384,
+	LABELLED = 65536, /* as many as the engine keeps labels */
 	DEPTH = 24, /* directories between a file and its store's root */
 	ALIASES = 8, /* names of a hard-linked file that are looked at */
 };
@@ -171,6 +172,15 @@ struct {
 	__type(value, struct verdict);
 } verdicts SEC(".maps");
 
+/* Files that were told as written, so that their end is told too; the oldest are forgotten, and their labels then
+ * live for their time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LABELLED);
+	__type(key, struct file_id);
+	__type(value, u8);
+} labelled SEC(".maps");
+
 static __always_inline u64 mix(u64 low, u64 high)
 {
 	u64 hash = (low ^ (high << 32 | high >> 32)) * 0x9e3779b97f4a7c15ULL;
@@ -317,12 +327,15 @@ static __always_inline struct value *new_entry(void *table, struct key *key, str
 	struct settings *set = bpf_map_lookup_elem(&settings, &zero);
 	struct value *value, first = {};
 	struct verdict verdict;
+	u8 yes = 1;
 
 	if (!set)
 		return NULL;
 	verdict = judge(inode, &key->file, set, now);
 	if (!is_told(&verdict, key->kind))
 		return NULL;
+	if (key->kind == WRITE)
+		bpf_map_update_elem(&labelled, &key->file, &yes, BPF_ANY);
 	first.store = verdict.store;
 	bpf_map_update_elem(table, key, &first, BPF_NOEXIST); /* or another thread was quicker */
 	value = bpf_map_lookup_elem(table, key);
@@ -623,6 +636,94 @@ int BPF_PROG(on_dirty, struct folio *folio, struct address_space *mapping)
 		return 0;
 	pages = folio_pages(folio);
 	count(inode, WRITE, pages << PAGE_SHIFT, (folio->index + pages) << PAGE_SHIFT);
+	return 0;
+}
+
+static __always_inline void written(struct inode *inode, u64 pos, u64 bytes)
+{
+	u64 size = inode->i_size;
+
+	if (is_regular(inode))
+		count(inode, WRITE, bytes, pos + bytes > size ? pos + bytes : size);
+}
+
+/* ext4's three ways of ending a buffered write: to the byte, and also where the page was dirty already. */
+SEC("tp_btf/ext4_da_write_end")
+int BPF_PROG(on_ext4_delayed, struct inode *inode, s64 pos, unsigned int len, unsigned int copied)
+{
+	written(inode, pos, copied);
+	return 0;
+}
+
+SEC("tp_btf/ext4_write_end")
+int BPF_PROG(on_ext4_write, struct inode *inode, s64 pos, unsigned int len, unsigned int copied)
+{
+	written(inode, pos, copied);
+	return 0;
+}
+
+SEC("tp_btf/ext4_journalled_write_end")
+int BPF_PROG(on_ext4_journalled, struct inode *inode, s64 pos, unsigned int len, unsigned int copied)
+{
+	written(inode, pos, copied);
+	return 0;
+}
+
+SEC("tp_btf/xfs_file_buffered_write")
+int BPF_PROG(on_xfs_write, struct kiocb *kiocb, struct iov_iter *iter)
+{
+	written(kiocb->ki_filp->f_inode, kiocb->ki_pos, iter->count);
+	return 0;
+}
+
+/* A file that was told as written is no more, or is empty. */
+struct gone {
+	struct file_id file;
+	u64 at; /* CLOCK_BOOTTIME ns */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20); /* 65,536 files between two rounds */
+} gone SEC(".maps");
+
+static __always_inline void tell_gone(struct inode *inode)
+{
+	struct gone record = {};
+
+	if (!is_regular(inode))
+		return;
+	identify(&record.file, inode);
+	if (!bpf_map_lookup_elem(&labelled, &record.file)) /* nobody was told of it */
+		return;
+	record.at = bpf_ktime_get_boot_ns();
+	if (bpf_ringbuf_output(&gone, &record, sizeof(record), BPF_RB_NO_WAKEUP))
+		count_lost(0);
+	if (!inode->i_nlink)
+		bpf_map_delete_elem(&labelled, &record.file);
+}
+
+SEC("tp_btf/ext4_evict_inode")
+int BPF_PROG(on_ext4_evict, struct inode *inode)
+{
+	if (!inode->i_nlink)
+		tell_gone(inode);
+	return 0;
+}
+
+SEC("tp_btf/ext4_truncate_enter")
+int BPF_PROG(on_ext4_truncate, struct inode *inode)
+{
+	if (!inode->i_size)
+		tell_gone(inode);
+	return 0;
+}
+
+SEC("tp_btf/btrfs_inode_evict")
+int BPF_PROG(on_btrfs_evict, struct inode *inode)
+{
+	if (!inode->i_nlink)
+		tell_gone(inode);
 	return 0;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use jaga_rules::event::{Event, FileId};
+use jaga_rules::event::{Event, Fact, FileId};
 
 use crate::sensor::{Sensor, assert_near, can_run, config};
 
@@ -253,6 +253,54 @@ fn what_is_written_outside_is_told_and_read_back_as_the_same_file() {
         staged.iter().map(|read| read.bytes).sum(),
         BIG as u64,
     );
+}
+
+#[test]
+fn small_writes_are_counted_to_the_byte() {
+    if !can_run("small writes") {
+        return;
+    }
+    let store = Store::with(1);
+    let mut sensor = Sensor::start(&config(&store.path));
+    let script = "for i in $(seq 100); do echo -n 0123456 >> $O/log; done";
+    let family = sensor.run(&format!("O={}/..; {script}", store.path));
+    let wrote = sensor.writes(&family);
+    assert_eq!(wrote.iter().map(|wrote| wrote.bytes).sum::<u64>(), 700);
+    assert_eq!(wrote.last().unwrap().size, 700);
+}
+
+#[test]
+fn a_page_that_was_dirty_already_is_written_again() {
+    if !can_run("dirty page") {
+        return;
+    }
+    let store = Store::with(1);
+    let mut sensor = Sensor::start(&config(&store.path));
+    let path = format!("{}/../dirty", store.path);
+    fill(Path::new(&path), 100_000);
+    let family = sensor.run(&format!(
+        "dd if=/dev/zero of={path} bs=50k count=1 conv=notrunc status=none"
+    ));
+    let wrote = sensor.writes(&family);
+    assert_eq!(wrote.iter().map(|wrote| wrote.bytes).sum::<u64>(), 51_200);
+}
+
+#[test]
+fn a_staged_file_is_gone_when_it_is_deleted_or_emptied() {
+    if !can_run("gone") {
+        return;
+    }
+    let store = Store::with(1);
+    let mut sensor = Sensor::start(&config(&store.path));
+    for end in ["rm", "truncate -s 0"] {
+        let family = sensor.run(&format!(
+            "echo staged > {0}/../x; {end} {0}/../x",
+            store.path
+        ));
+        let file = sensor.writes(&family)[0].file;
+        let gone = Event::Fact(Fact::FileGone { file });
+        sensor.until(end, |events| events.contains(&gone));
+    }
 }
 
 #[test]

@@ -46,7 +46,16 @@ pub fn files() -> Subject {
         name: "files",
         object: object!("files"),
         kernel: "6.10",
-        optional: &[],
+        optional: &[
+            "rss_stat",
+            "ext4_da_write_end",
+            "ext4_write_end",
+            "ext4_journalled_write_end",
+            "ext4_evict_inode",
+            "ext4_truncate_enter",
+            "xfs_file_buffered_write",
+            "btrfs_inode_evict",
+        ],
     }
 }
 
@@ -162,6 +171,12 @@ fn refused(step: &str, error: &libbpf_rs::Error) -> String {
 }
 
 impl Attached {
+    /// Whether this program is attached: an optional one may not be.
+    #[must_use]
+    pub fn has(&self, program: &str) -> bool {
+        self.links.contains_key(program)
+    }
+
     /// A map of the object.
     ///
     /// # Errors

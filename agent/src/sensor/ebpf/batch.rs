@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use jaga_rules::event::{Actor, Event, Flow, Name, Read, Sender, Sent, Wrote};
+use hashbrown::HashMap;
+use jaga_rules::event::{Actor, Event, Fact, FileId, Flow, Name, Read, Sender, Sent, Wrote};
 
 use super::decode::Who;
-use super::decode::file::{FileCount, Kind};
+use super::decode::file::{FileCount, Gone, Kind};
 use super::decode::process::{Life, What};
 use super::decode::socket::SocketCount;
 use super::roster::Roster;
@@ -21,6 +22,8 @@ pub struct Round {
     pub before: Vec<Life>,
     /// Process life that was told while they were taken: it may have been a cause of what they hold.
     pub after: Vec<Life>,
+    /// Files that ended before the tables were taken.
+    pub gone: Vec<Gone>,
     /// Reads and writes.
     pub files: Vec<FileCount>,
     /// Sends, with their interface.
@@ -34,6 +37,8 @@ pub struct Teller {
     pub roster: Roster,
     /// Exits that were heard after the tables were taken: what those processes last did is in the next tables.
     waiting: Vec<Actor>,
+    /// When each file of the last round was last written: the end of a file may be heard a round late.
+    written: HashMap<FileId, u64>,
 }
 
 impl Teller {
@@ -43,19 +48,25 @@ impl Teller {
         Self {
             roster,
             waiting: Vec::new(),
+            written: HashMap::new(),
         }
     }
 
     /// The events of a round. `stores` are the stores' names by index.
     pub fn tell(&mut self, round: Round, stores: &[Name]) -> Vec<Event> {
         let mut events = Vec::new();
+        let (emptied, ended) = self.ends(&round);
         let mut leaving = std::mem::take(&mut self.waiting);
         leaving.extend(exits(&round.before));
         self.waiting.extend(exits(&round.after));
         let lives = round.before.into_iter().chain(round.after);
         events.extend(lives.filter_map(|life| self.roster.hear(life)));
 
-        let mut deeds = Deeds::default();
+        let mut deeds = Deeds {
+            emptied,
+            ended,
+            ..Deeds::default()
+        };
         for count in round.files {
             self.introduce(count.who, &mut events);
             deeds.add_file(count, stores);
@@ -73,6 +84,27 @@ impl Teller {
         events
     }
 
+    /// Splits the ends of files: those that were written again afterwards (truncated, then filled anew), told before
+    /// the writes, and those that were not, told after everything. Whose new content was told a round ago already is
+    /// told nothing of: its label is the new content's.
+    fn ends(&mut self, round: &Round) -> (Vec<FileId>, Vec<FileId>) {
+        let writes = round.files.iter().filter(|count| count.kind == Kind::Write);
+        let mut written = HashMap::new();
+        for count in writes {
+            let last = written.entry(count.file).or_insert(0);
+            *last = count.last_at.max(*last);
+        }
+        let before = std::mem::replace(&mut self.written, written);
+        let again = |times: &HashMap<FileId, u64>, gone: &Gone| {
+            times.get(&gone.file).is_some_and(|last| *last > gone.at)
+        };
+        let told = round.gone.iter().filter(|gone| !again(&before, gone));
+        let (emptied, ended): (Vec<&Gone>, Vec<&Gone>) =
+            told.partition(|gone| again(&self.written, gone));
+        let files = |gone: Vec<&Gone>| gone.into_iter().map(|gone| gone.file).collect();
+        (files(emptied), files(ended))
+    }
+
     fn introduce(&mut self, who: Who, events: &mut Vec<Event>) {
         events.extend(self.roster.meet(who));
     }
@@ -88,6 +120,8 @@ fn exits(lives: &[Life]) -> impl Iterator<Item = Actor> {
 /// Reads, writes and sends of one round.
 #[derive(Default)]
 struct Deeds {
+    emptied: Vec<FileId>,
+    ended: Vec<FileId>,
     store_reads: Vec<Event>,
     writes: Vec<Event>,
     reads: Vec<Event>,
@@ -141,8 +175,13 @@ impl Deeds {
                 interface,
             })
         });
-        let files = self.store_reads.into_iter().chain(self.writes);
-        files.chain(self.reads).chain(sends)
+        let gone = |file| Event::Fact(Fact::FileGone { file });
+        let first = self.store_reads.into_iter();
+        let files = first
+            .chain(self.emptied.into_iter().map(gone))
+            .chain(self.writes);
+        let ended = self.ended.into_iter().map(gone);
+        files.chain(self.reads).chain(sends).chain(ended)
     }
 }
 
@@ -200,8 +239,8 @@ mod tests {
             Event::Read(_) => "read",
             Event::Wrote(_) => "wrote",
             Event::Sent(_) => "sent",
+            Event::Fact(_) => "gone",
             Event::Pass(_)
-            | Event::Fact(_)
             | Event::Clock { .. }
             | Event::Gap(_)
             | Event::Restore(_)
@@ -223,6 +262,7 @@ mod tests {
                 file(2, Kind::Mapped, Some(0)),
             ],
             sends: vec![send(2)],
+            ..Round::default()
         };
         let events = teller.tell(round, &["lab".into()]);
         let order = [
@@ -276,6 +316,38 @@ mod tests {
             panic!("{events:?}");
         };
         assert_eq!((sent.bytes, sent.connections), (20, 2));
+    }
+
+    /// A round in which a file was last written at `wrote`, if at all, and heard gone since `gone`, if at all.
+    fn life_of_a_file(wrote: Option<u64>, gone: Option<u64>) -> Round {
+        let written = |last_at| FileCount {
+            last_at,
+            ..file(9, Kind::Write, None)
+        };
+        let file = file(9, Kind::Write, None).file;
+        Round {
+            files: wrote.map(written).into_iter().collect(),
+            gone: gone.map(|at| Gone { file, at }).into_iter().collect(),
+            ..Round::default()
+        }
+    }
+
+    #[test]
+    fn a_deleted_file_is_gone_after_its_last_write() {
+        let mut teller = Teller::new(roster());
+        let events = teller.tell(life_of_a_file(Some(5), Some(6)), &[]);
+        assert_eq!(kinds(&events), ["known", "wrote", "gone"]);
+    }
+
+    #[test]
+    fn a_file_that_is_emptied_and_filled_again_keeps_what_was_filled() {
+        let mut teller = Teller::new(roster());
+        let events = teller.tell(life_of_a_file(Some(7), Some(6)), &[]);
+        assert_eq!(kinds(&events), ["known", "gone", "wrote"]);
+        let late = teller.tell(life_of_a_file(None, Some(6)), &[]);
+        assert_eq!(kinds(&late), Vec::<&str>::new());
+        let next = teller.tell(life_of_a_file(None, Some(8)), &[]);
+        assert_eq!(kinds(&next), ["gone"]);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Roots {
     #[must_use]
     pub fn new(attached: Arc<Attached>, names: StoreNames, health: HealthTable) -> Self {
         Self {
-            exact_writes: 0,
+            exact_writes: exact_writes(&attached),
             attached,
             names,
             health,
@@ -195,6 +195,13 @@ impl Roots {
             .collect();
         set(self.attached.map("settings")?, &bytes)
     }
+}
+
+/// File systems whose own hooks count their writes, as `struct settings` has them.
+fn exact_writes(attached: &Attached) -> u32 {
+    let ext4 = ["on_ext4_delayed", "on_ext4_write", "on_ext4_journalled"];
+    let ext4 = ext4.iter().all(|program| attached.has(program));
+    u32::from(ext4) | u32::from(attached.has("on_xfs_write")) << 1
 }
 
 /// Writes the only entry of a settings map.

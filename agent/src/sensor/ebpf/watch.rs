@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use jaga_rules::event::{Event, Gap, GapKind, Name};
-use libbpf_rs::{RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Attached, Lost};
 use super::batch::{Round, Teller};
+use super::decode::file::Gone;
 use super::decode::process::{self, Life};
 use super::decode::socket::{Ports, SocketCount};
 use super::decode::{file, socket};
@@ -20,7 +21,7 @@ use super::table::Table;
 /// All that is attached, and what was told of it.
 pub struct Watch {
     lives: Option<Lives>,
-    files: Option<Counter>,
+    files: Option<Files>,
     sockets: Option<Sockets>,
     teller: Teller,
 }
@@ -46,7 +47,7 @@ impl Watch {
     /// # Errors
     /// In words, should the kernel refuse what it granted to the programs.
     pub fn open(subjects: Subjects) -> Result<Self, String> {
-        let files = subjects.files.map(Counter::open).transpose()?;
+        let files = subjects.files.map(Files::open).transpose()?;
         let counter = subjects.sockets.map(Counter::open).transpose()?;
         Ok(Self {
             lives: subjects.processes.map(Lives::open).transpose()?,
@@ -90,9 +91,7 @@ impl Watch {
             sockets.drain(&mut round.sends, &mut gaps);
         }
         if let Some(files) = &mut self.files {
-            files.drain("files", &mut gaps, |key, value| {
-                round.files.extend(file::decode(key, value));
-            });
+            files.drain(&mut round, &mut gaps);
         }
         if let Some(lives) = &mut self.lives {
             round.after = lives.take();
@@ -121,29 +120,21 @@ impl Watch {
 /// The ring in which process life is told.
 struct Lives {
     attached: Arc<Attached>,
-    ring: RingBuffer<'static>,
-    heard: Rc<RefCell<Vec<Life>>>,
+    ring: Ring<Life>,
     told: Lost,
 }
 
 impl Lives {
     fn open(attached: Arc<Attached>) -> Result<Self, String> {
-        let heard = Rc::new(RefCell::new(Vec::new()));
-        let ring = ring(attached.map("events")?, {
-            let heard = Rc::clone(&heard);
-            move |bytes| heard.borrow_mut().extend(process::decode(bytes))
-        })?;
         Ok(Self {
+            ring: Ring::open(attached.map("events")?, process::decode)?,
             told: attached.lost(),
             attached,
-            ring,
-            heard,
         })
     }
 
     fn take(&mut self) -> Vec<Life> {
-        self.ring.consume_raw();
-        self.heard.take()
+        self.ring.take()
     }
 
     fn gap(&mut self) -> Option<Gap> {
@@ -152,21 +143,53 @@ impl Lives {
     }
 }
 
-/// A ring whose records go to `each`.
-fn ring(
-    map: &libbpf_rs::MapHandle,
-    mut each: impl FnMut(&[u8]) + 'static,
-) -> Result<RingBuffer<'static>, String> {
-    let mut builder = RingBufferBuilder::new();
-    builder
-        .add(map, move |bytes| {
-            each(bytes);
+/// A ring of records.
+struct Ring<T> {
+    ring: RingBuffer<'static>,
+    heard: Rc<RefCell<Vec<T>>>,
+}
+
+impl<T: 'static> Ring<T> {
+    fn open(map: &MapHandle, decode: fn(&[u8]) -> Option<T>) -> Result<Self, String> {
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let sink = Rc::clone(&heard);
+        let mut builder = RingBufferBuilder::new();
+        let each = move |bytes: &[u8]| {
+            sink.borrow_mut().extend(decode(bytes));
             0
+        };
+        let refused = |error| format!("cannot read the ring: {error}");
+        builder.add(map, each).map_err(refused)?;
+        let ring = builder.build().map_err(refused)?;
+        Ok(Self { ring, heard })
+    }
+
+    fn take(&mut self) -> Vec<T> {
+        self.ring.consume_raw();
+        self.heard.take()
+    }
+}
+
+/// The table of reads and writes, and the ring of files that are gone.
+struct Files {
+    counter: Counter,
+    gone: Ring<Gone>,
+}
+
+impl Files {
+    fn open(attached: Arc<Attached>) -> Result<Self, String> {
+        Ok(Self {
+            gone: Ring::open(attached.map("gone")?, file::decode_gone)?,
+            counter: Counter::open(attached)?,
         })
-        .map_err(|error| format!("cannot read the ring: {error}"))?;
-    builder
-        .build()
-        .map_err(|error| format!("cannot read the ring: {error}"))
+    }
+
+    fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
+        round.gone = self.gone.take();
+        self.counter.drain("files", gaps, |key, value| {
+            round.files.extend(file::decode(key, value));
+        });
+    }
 }
 
 /// A table of sums.

@@ -63,6 +63,25 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<FileCount> {
     })
 }
 
+/// A file that was told as written is deleted, or truncated to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// Which file.
+    pub file: FileId,
+    /// When, CLOCK_BOOTTIME nanoseconds.
+    pub at: u64,
+}
+
+/// Decodes a record of the ring of files that are gone; `None` if it is cut.
+#[must_use]
+pub fn decode_gone(bytes: &[u8]) -> Option<Gone> {
+    let mut fields = Fields(bytes);
+    Some(Gone {
+        file: take_file(&mut fields)?,
+        at: fields.u64()?,
+    })
+}
+
 /// A page that several faults show is counted by each; nobody holds more of a file than there is of it.
 fn whole_pages_end_with_the_file(kind: Kind, bytes: u64, size: u64) -> u64 {
     match kind {
@@ -129,6 +148,18 @@ mod tests {
         assert_eq!(decode(&key, &value).unwrap().bytes, 4096);
         let (key, value) = entry(0, 9000, 0);
         assert_eq!(decode(&key, &value).unwrap().bytes, 9000);
+    }
+
+    #[test]
+    fn a_file_that_is_gone() {
+        let bytes = Bytes::default().u64(11).u64(12).u32(13).u32(0).u64(99).0;
+        let file = FileId {
+            fs: 11,
+            inode: 12,
+            generation: 13,
+        };
+        assert_eq!(decode_gone(&bytes), Some(Gone { file, at: 99 }));
+        assert_eq!(decode_gone(&bytes[..31]), None);
     }
 
     #[test]
