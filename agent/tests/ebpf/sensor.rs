@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,14 +28,15 @@ pub struct Sensor {
 
 /// Whether eBPF programs attach here. Says so aloud if not; in CI that is a failure.
 pub fn can_run(test: &str) -> bool {
-    let refused: Vec<String> = ebpf::probe()
-        .into_iter()
-        .filter_map(|(subject, result)| Some(format!("{subject}: {}", result.err()?)))
-        .collect();
-    if refused.is_empty() {
+    static REFUSED: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let all = ebpf::probe().into_iter();
+        all.filter_map(|(subject, result)| Some(format!("{subject}: {}", result.err()?)))
+            .collect()
+    });
+    if REFUSED.is_empty() {
         return true;
     }
-    let why = refused.join("; ");
+    let why = REFUSED.join("; ");
     eprintln!("NOT RUN: {test}: {why}");
     assert!(std::env::var("CI").is_err(), "cannot run in CI: {why}");
     false

@@ -260,3 +260,56 @@ fn gap(name: &str, kind: GapKind, lost: Lost, why: &str) -> Gap {
         why: why.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::attach::{attach, files};
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_told_with_its_bytes() {
+        let attached = match attach(&files().with_entries(8)) {
+            Ok(attached) => attached,
+            Err(why) => {
+                eprintln!("NOT RUN: a full table: {why}");
+                assert!(std::env::var("CI").is_err(), "cannot run in CI: {why}");
+                return;
+            }
+        };
+        let subjects = Subjects {
+            processes: None,
+            files: Some(Arc::new(attached)),
+            sockets: None,
+            netns: 0,
+            ports: Ports {
+                listening: Default::default(),
+                ephemeral: 1..=1,
+            },
+        };
+        let mut watch = Watch::open(subjects).unwrap();
+        // On the disk that the build is on: `/tmp` may be a tmpfs, which is not seen.
+        let scratch =
+            tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/../target").unwrap();
+        for number in 0..100 {
+            fs::write(scratch.path().join(number.to_string()), [0; 1000]).unwrap();
+        }
+        let (events, gaps) = watch.round(&[]);
+        let wrote: u64 = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Wrote(wrote) if wrote.actor.pid == std::process::id() => Some(wrote.bytes),
+                _ => None,
+            })
+            .sum();
+        let lost: u64 = gaps.iter().map(|gap| gap.bytes).sum();
+        assert!(lost > 0 && gaps[0].events > 0, "{gaps:?}");
+        assert!(wrote + lost >= 100_000, "told {wrote} B, lost {lost} B");
+        let (_, gaps) = watch.round(&[]);
+        assert!(
+            gaps.iter().all(|gap| gap.bytes < lost),
+            "told twice: {gaps:?}"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Reads by any system call. */
+#ifndef JAGA_FILE_READ_H
+#define JAGA_FILE_READ_H
+#include "file_count.h"
+
+/* Bytes of [from, to) that exist. */
+static __always_inline u64 clamp(u64 from, u64 to, u64 size)
+{
+	if (to > size)
+		to = size;
+	return to > from ? to - from : 0;
+}
+
+/* A read in pages, which one task does in several calls to filemap_get_pages with the same end. */
+struct span {
+	struct address_space *mapping;
+	u64 index;
+	u64 last;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct span);
+} spans SEC(".maps");
+
+/* sendfile, splice, readv, io_uring, nfsd: whole pages, each once a read; the page in which one read ends and the
+ * next begins is counted once. */
+static __always_inline u64 paged_bytes(struct address_space *mapping, u64 index, u64 last, u64 size)
+{
+	struct span *span = bpf_task_storage_get(&spans, bpf_get_current_task_btf(), NULL,
+						 BPF_LOCAL_STORAGE_GET_F_CREATE);
+	u64 from = index;
+
+	if (span && span->mapping == mapping) {
+		if (span->last == last && index > span->index) {
+			span->index = index;
+			return 0;
+		}
+		if (span->last == index)
+			from = index + 1;
+	}
+	if (span) {
+		span->mapping = mapping;
+		span->index = index;
+		span->last = last;
+	}
+	return clamp(from << PAGE_SHIFT, (last + 1) << PAGE_SHIFT, size);
+}
+
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+{
+	struct fdtable *table = task->files->fdt;
+	struct file *file = NULL;
+
+	if (fd >= table->max_fds)
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), &table->fd[fd]);
+	return file;
+}
+
+/* Where read or pread64 began and how much it wants, if that is what the task is doing with this file. */
+static __always_inline bool asked(struct address_space *mapping, u64 *pos, u64 *want)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	u64 nr = SYSCALL_NR(regs);
+	struct file *file;
+
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER) || (nr != NR_READ && nr != NR_PREAD64))
+		return false;
+	file = file_of(task, SYSCALL_ARG1(regs));
+	if (!file || BPF_CORE_READ(file, f_mapping) != mapping)
+		return false;
+	*pos = nr == NR_READ ? BPF_CORE_READ(file, f_pos) : SYSCALL_ARG4(regs);
+	*want = SYSCALL_ARG3(regs);
+	return true;
+}
+
+SEC("tp_btf/mm_filemap_get_pages")
+int BPF_PROG(on_read, struct address_space *mapping, unsigned long index, unsigned long last)
+{
+	struct inode *inode = mapping->host;
+	u64 pos, want, bytes, size;
+
+	if (!is_regular(inode))
+		return 0;
+	size = inode->i_size;
+	if (!asked(mapping, &pos, &want))
+		bytes = paged_bytes(mapping, index, last, size);
+	else if (index == pos >> PAGE_SHIFT)
+		bytes = clamp(pos, pos + want, size);
+	else
+		bytes = 0; /* a later part of a read that was counted when it began */
+	count(inode, READ, bytes, size);
+	return 0;
+}
+
+SEC("tp_btf/iomap_dio_rw_begin")
+int BPF_PROG(on_direct, struct kiocb *kiocb, struct iov_iter *iter)
+{
+	struct inode *inode = kiocb->ki_filp->f_mapping->host;
+	u64 pos = kiocb->ki_pos, want = iter->count, size;
+
+	if (!is_regular(inode))
+		return 0;
+	size = inode->i_size;
+	if (iter->data_source == ITER_SOURCE)
+		count(inode, WRITE, want, pos + want > size ? pos + want : size);
+	else
+		count(inode, READ, clamp(pos, pos + want, size), size);
+	return 0;
+}
+
+#endif

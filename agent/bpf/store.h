@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Where the stores are, and which files are worth telling. */
+#ifndef JAGA_STORE_H
+#define JAGA_STORE_H
+#include "file.h"
+
+enum {
+	ROOTS = 4096,
+	VERDICTS = 16384,
+	DEPTH = 24, /* directories between a file and its store's root */
+	ALIASES = 8, /* names of a hard-linked file that are looked at */
+};
+#define LABEL_LIFE_SECS (7 * 24 * 3600ULL)
+#define VERDICT_NS 1000000000ULL
+
+/* What user space sets. */
+struct settings {
+	u32 roots_version; /* a verdict by older roots does not count */
+	u32 any_roots;
+	u32 list_tgid; /* whose open files `list_files` lists */
+	u32 exact_writes; /* 1: ext4's own hooks count its writes; 2: xfs's */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+/* A directory (or file) at which a store begins; inode 0 = this file system has such a place. */
+struct root {
+	u64 fs;
+	u64 inode;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, ROOTS);
+	__type(key, struct root);
+	__type(value, u32);
+} roots SEC(".maps");
+
+/* What was found out about a file, for a second: hot files are not walked at each read. */
+struct verdict {
+	u64 until;
+	u32 roots_version;
+	s32 store;
+	u64 young; /* it may be a staging file */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, VERDICTS);
+	__type(key, struct file_id);
+	__type(value, struct verdict);
+} verdicts SEC(".maps");
+
+/* The climb from a file towards the root of its file system, in search of a store. */
+struct climb {
+	u64 fs;
+	struct dentry *dentry;
+	struct hlist_node *alias;
+	s32 store;
+	bool btrfs;
+};
+
+static __always_inline s32 store_at(u64 fs, u64 inode)
+{
+	struct root root = { .fs = fs, .inode = inode };
+	u32 *store = bpf_map_lookup_elem(&roots, &root);
+
+	return store ? (s32)*store : -1;
+}
+
+static long climb_step(u64 depth, struct climb *climb)
+{
+	struct dentry *dentry = climb->dentry;
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	u64 fs = climb->fs;
+
+	/* A directory tree of btrfs spans subvolumes, whose inode numbers repeat. */
+	if (climb->btrfs)
+		fs = mix(fs, subvolume(inode));
+	climb->store = store_at(fs, BPF_CORE_READ(inode, i_ino));
+	if (climb->store >= 0)
+		return 1;
+	climb->dentry = BPF_CORE_READ(dentry, d_parent);
+	return climb->dentry == dentry;
+}
+
+static long alias_step(u64 i, struct climb *climb)
+{
+	struct hlist_node *alias = climb->alias;
+
+	if (!alias)
+		return 1;
+	climb->dentry = (void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
+	bpf_loop(DEPTH, climb_step, climb, 0);
+	climb->alias = BPF_CORE_READ(alias, next);
+	return climb->store >= 0;
+}
+
+static __always_inline s32 find_store(struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+	struct climb climb = { .store = -1 };
+
+	climb.btrfs = sb->s_magic == BTRFS_MAGIC;
+	climb.fs = super_id(sb);
+	if (store_at(climb.fs, 0) < 0) /* no store on this file system */
+		return -1;
+	climb.alias = inode->i_dentry.first;
+	bpf_loop(ALIASES, alias_step, &climb, 0);
+	return climb.store;
+}
+
+/* A file that changed within a label's life, or that has a second name: it may carry what was taken from a
+ * store. utimes cannot set ctime back. */
+static __always_inline bool is_young(struct inode *inode)
+{
+	struct inode___6_10 *old = (void *)inode;
+	s64 now = bpf_ktime_get_tai_ns() / 1000000000ULL; /* some 37 s ahead of the wall clock: no matter */
+	s64 changed = now;
+
+	if (bpf_core_field_exists(inode->i_ctime_sec))
+		changed = inode->i_ctime_sec;
+	else if (bpf_core_field_exists(old->__i_ctime))
+		changed = BPF_CORE_READ(old, __i_ctime.tv_sec);
+	return inode->i_nlink > 1 || changed + (s64)LABEL_LIFE_SECS > now;
+}
+
+static __always_inline struct verdict judge(struct inode *inode, struct file_id *id, struct settings *set, u64 now)
+{
+	struct verdict *known = bpf_map_lookup_elem(&verdicts, id);
+	struct verdict fresh = {};
+
+	if (known && known->until > now && known->roots_version == set->roots_version)
+		return *known;
+	fresh.until = now + VERDICT_NS;
+	fresh.roots_version = set->roots_version;
+	fresh.store = set->any_roots ? find_store(inode) : -1;
+	fresh.young = is_young(inode);
+	bpf_map_update_elem(&verdicts, id, &fresh, BPF_ANY);
+	return fresh;
+}
+
+#endif
