@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jaga_rules::event::Event;
 
 pub mod ebpf;
+pub mod interfaces;
 pub mod pcap;
 
 /// One drain of a sensor, in the order in which it must be told. Not stamped: ingest stamps.

@@ -5,9 +5,12 @@ pub mod dns;
 pub mod flow;
 mod fragment;
 pub mod frame;
+pub mod live;
 pub mod meter;
 pub mod recording;
 pub mod relay;
 pub mod tls;
 pub mod vantage;
 pub mod witness;
+
+pub use live::{probe, start};

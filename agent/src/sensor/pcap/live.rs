@@ -1,0 +1,429 @@
+//! The live `pcap` sensor: names of addresses and relays, from packets that interfaces pass. It counts no bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jaga_rules::config::{Config, Interfaces};
+use jaga_rules::event::{Event, Gap, GapKind, Name};
+use pcap::{Active, Capture, Device};
+
+use super::flow::{Key, Tick};
+use super::frame::{Link, Packet, Seen, look, number};
+use super::vantage::Vantage;
+use super::witness::Witness;
+use crate::sensor::{Feed, HealthTable};
+
+/// Its name in health and gaps.
+const SENSOR: &str = "pcap";
+
+/// Enough for a ClientHello with post-quantum key shares, which the sending host still sees in one piece.
+const SNAPLEN: i32 = 4096;
+
+/// Kernel buffer of an interface, bytes: what passes the filter is little.
+const BUFFER_BYTES: i32 = 2 << 20;
+
+/// Interfaces listened on at once. Further ones are not, and that is told.
+const INTERFACE_LIMIT: usize = 64;
+
+/// Frames taken from an interface in one drain; what is left waits in the kernel's buffer.
+const FRAMES_PER_DRAIN: usize = 4096;
+
+/// Interfaces come and go: they are looked for again, and blindness is told again, this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Runs in the kernel, so that bulk data costs next to nothing: DNS answers, and what leaves with the first bytes of
+/// a ClientHello, an HTTP request, SOCKS or SMTP. `tcp[…]` knows only IPv4; for IPv6 the header has a fixed place.
+fn filter() -> String {
+    let v4 = first_bytes(|size| format!("tcp[((tcp[12] & 0xf0) >> 2):{size}]"));
+    let v6 = first_bytes(|size| format!("ip6[(40 + ((ip6[52] & 0xf0) >> 2)):{size}]"));
+    format!(
+        "(udp src port 53) or (outbound and ip and tcp and ({v4})) or (outbound and ip6 proto 6 and ({v6}))"
+    )
+}
+
+fn first_bytes(at: impl Fn(u8) -> String) -> String {
+    let words = [
+        "GET ", "PUT ", "POST", "HEAD", "PATC", "DELE", "OPTI", "PROP", "CONN", "EHLO", "HELO",
+        "LHLO",
+    ];
+    let word = |text: &str| {
+        let bytes: [u8; 4] = text.as_bytes().try_into().unwrap_or_default();
+        format!("{} = {:#010x}", at(4), u32::from_be_bytes(bytes))
+    };
+    // A TLS handshake record; SOCKS 4 CONNECT; SOCKS 5 with one to four methods.
+    let short = [0x1603, 0x0401, 0x0501, 0x0502, 0x0503, 0x0504];
+    let short = short.map(|value: u16| format!("{} = {value:#06x}", at(2)));
+    // Two bytes first: reading past the end of a packet ends the filter with no.
+    let all: Vec<String> = short.into_iter().chain(words.map(word)).collect();
+    all.join(" or ")
+}
+
+/// Starts to listen. Never fails: what cannot be listened on is in `health`, and is told as a gap.
+#[must_use]
+pub fn start(
+    config: &Config,
+    feed: Feed,
+    health: HealthTable,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let period = Duration::from_nanos(config.agent.periods.drain.max(1).unsigned_abs());
+    let mut live = Live {
+        wanted: config.agent.sensors.interfaces.clone(),
+        witness: Witness::new(Vantage::new(&config.internal)),
+        captures: BTreeMap::new(),
+        drops: BTreeMap::new(),
+        health,
+        period,
+        tick: 0,
+    };
+    thread::Builder::new()
+        .name(SENSOR.to_owned())
+        .spawn(move || live.run(&feed, &stop))
+        .expect("a thread can be made at start")
+}
+
+/// Opens what `start` would, lets go, and says on what it listens and why not on what it does not.
+///
+/// # Errors
+/// It would see nothing: why, and the next step.
+pub fn probe(config: &Config) -> Result<String, String> {
+    let wanted = &config.agent.sensors.interfaces;
+    if *wanted == Interfaces::Off {
+        return Err("switched off in the configuration".to_owned());
+    }
+    let mut captures = BTreeMap::new();
+    let problems = open_missing(wanted, &mut captures);
+    said(captures.keys(), &problems)
+}
+
+struct Live {
+    wanted: Interfaces,
+    witness: Witness,
+    captures: BTreeMap<Name, (Capture<Active>, Link)>,
+    /// Frames that the kernel dropped, as last asked.
+    drops: BTreeMap<Name, u32>,
+    health: HealthTable,
+    period: Duration,
+    tick: Tick,
+}
+
+impl Live {
+    fn run(&mut self, feed: &Feed, stop: &AtomicBool) {
+        if self.wanted == Interfaces::Off {
+            self.health.update(SENSOR, |health| {
+                health.why = "switched off in the configuration".to_owned();
+            });
+            return;
+        }
+        let mut until_look = Duration::ZERO;
+        while !stop.load(Ordering::Relaxed) {
+            let mut batch = Vec::new();
+            if until_look.is_zero() {
+                batch.extend(self.look_for_interfaces());
+                until_look = LOOK_AGAIN;
+            }
+            self.drain(&mut batch);
+            if !batch.is_empty() && feed.send(batch).is_err() {
+                return;
+            }
+            thread::sleep(self.period);
+            until_look = until_look.saturating_sub(self.period);
+        }
+    }
+
+    /// Opens interfaces that came, and says so; a gap if nothing is left to listen on.
+    fn look_for_interfaces(&mut self) -> Option<Event> {
+        let problems = open_missing(&self.wanted, &mut self.captures);
+        let said = said(self.captures.keys(), &problems);
+        self.health.update(SENSOR, |health| {
+            health.up = said.is_ok();
+            health.rung = u8::from(health.up);
+            health.why = said.clone().unwrap_or_else(|why| why);
+        });
+        said.err().map(|why| gap(GapKind::Blind, 0, &why))
+    }
+
+    fn drain(&mut self, batch: &mut Vec<Event>) {
+        // Four ticks are a second, whatever the period.
+        let ticks = self.period.as_millis() / 250;
+        self.tick = self
+            .tick
+            .saturating_add(Tick::try_from(ticks.max(1)).unwrap_or(1));
+        let mut gone = Vec::new();
+        for (name, (capture, link)) in &mut self.captures {
+            if let Err(error) = take(capture, *link, &mut self.witness, self.tick) {
+                gone.push((name.clone(), error));
+            }
+        }
+        for (name, error) in gone {
+            self.captures.remove(&name);
+            self.drops.remove(&name);
+            batch.push(gap(
+                GapKind::Lost,
+                0,
+                &format!("listening on '{name}' ended: {error}"),
+            ));
+        }
+        batch.extend(self.dropped());
+        batch.extend(self.witness.take().into_iter().map(Event::Fact));
+        self.health
+            .update(SENSOR, |health| health.events += batch.len() as u64);
+    }
+
+    /// What the kernel and the witness dropped since the last drain.
+    fn dropped(&mut self) -> Option<Event> {
+        let mut dropped = self.witness.take_dropped();
+        for (name, (capture, _)) in &mut self.captures {
+            if let Ok(stats) = capture.stats() {
+                let before = self.drops.insert(name.clone(), stats.dropped).unwrap_or(0);
+                dropped += u64::from(stats.dropped.wrapping_sub(before));
+            }
+        }
+        if dropped == 0 {
+            return None;
+        }
+        self.health
+            .update(SENSOR, |health| health.lost_events += dropped);
+        Some(gap(
+            GapKind::Lost,
+            dropped,
+            "packets with names were dropped: more came than could be looked at",
+        ))
+    }
+}
+
+/// Takes what waits in the kernel's buffer.
+fn take(
+    capture: &mut Capture<Active>,
+    link: Link,
+    witness: &mut Witness,
+    now: Tick,
+) -> Result<(), String> {
+    for _ in 0..FRAMES_PER_DRAIN {
+        match capture.next_packet() {
+            Ok(frame) => {
+                if let Seen::Ip(packet) = look(link, frame.data, frame.header.len as usize) {
+                    notice(&packet, witness, now);
+                }
+            }
+            Err(pcap::Error::TimeoutExpired) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+fn notice(packet: &Packet<'_>, witness: &mut Witness, now: Tick) {
+    if packet.protocol == number::TCP {
+        let (from, to) = (packet.source, packet.destination);
+        let key = Key::new(number::TCP, from, to, packet.ports);
+        witness.first(key, packet.payload, now);
+    } else {
+        witness.answer(packet, now);
+    }
+}
+
+/// Opens every wanted interface that is not open yet, and returns what stands in the way.
+fn open_missing(
+    wanted: &Interfaces,
+    captures: &mut BTreeMap<Name, (Capture<Active>, Link)>,
+) -> Vec<String> {
+    let names = match wanted_names(wanted) {
+        Ok(names) => names,
+        Err(problem) => return vec![problem],
+    };
+    let mut problems = Vec::new();
+    for name in names {
+        if captures.contains_key(&name) {
+            continue;
+        }
+        if captures.len() >= INTERFACE_LIMIT {
+            problems.push(format!(
+                "more than {INTERFACE_LIMIT} interfaces: name those that matter in 'sensors: interfaces'"
+            ));
+            break;
+        }
+        match open(&name) {
+            Ok(capture) => drop(captures.insert(name, capture)),
+            Err(error) => problems.push(format!("cannot listen on '{name}': {error}")),
+        }
+    }
+    problems
+}
+
+fn wanted_names(wanted: &Interfaces) -> Result<Vec<Name>, String> {
+    match wanted {
+        Interfaces::Off => Ok(Vec::new()),
+        Interfaces::Named(names) => Ok(names.clone()),
+        Interfaces::Auto => {
+            let devices =
+                Device::list().map_err(|error| format!("cannot list interfaces: {error}"))?;
+            Ok(devices
+                .iter()
+                .filter(|device| is_real(device))
+                .map(|device| device.name.as_str().into())
+                .collect())
+        }
+    }
+}
+
+/// Up, and an interface of IP: libpcap also lists `any`, USB, Bluetooth and netfilter queues.
+fn is_real(device: &Device) -> bool {
+    let flags = &device.flags;
+    let pseudo = ["any", "usbmon", "bluetooth", "nflog", "nfqueue", "dbus-"];
+    flags.is_up()
+        && !flags.is_loopback()
+        && !pseudo.iter().any(|prefix| device.name.starts_with(prefix))
+}
+
+fn open(name: &str) -> Result<(Capture<Active>, Link), String> {
+    let words = |error: pcap::Error| format!("{error}; run as root or with CAP_NET_RAW");
+    let capture = Capture::from_device(name)
+        .and_then(|capture| {
+            capture
+                .promisc(false)
+                .snaplen(SNAPLEN)
+                .buffer_size(BUFFER_BYTES)
+                .timeout(100)
+                .open()
+        })
+        .map_err(words)?;
+    let mut capture = capture.setnonblock().map_err(words)?;
+    let number = capture.get_datalink().0;
+    let link = Link::from_number(number)
+        .ok_or_else(|| format!("its link type {number} is not understood"))?;
+    capture
+        .filter(&filter(), true)
+        .map_err(|error| format!("its filter: {error}"))?;
+    Ok((capture, link))
+}
+
+fn said<'a>(
+    listening: impl Iterator<Item = &'a Name>,
+    problems: &[String],
+) -> Result<String, String> {
+    let names: Vec<&str> = listening.map(|name| &**name).collect();
+    let problems = problems.join("; ");
+    match (names.is_empty(), problems.is_empty()) {
+        (true, true) => Err("no interface is up; name one in 'sensors: interfaces'".to_owned()),
+        (true, false) => Err(problems),
+        (false, true) => Ok(format!("names and relays on {}", names.join(", "))),
+        (false, false) => Ok(format!(
+            "names and relays on {}; {problems}",
+            names.join(", ")
+        )),
+    }
+}
+
+fn gap(kind: GapKind, events: u64, why: &str) -> Event {
+    Event::Gap(Gap {
+        sensor: SENSOR.into(),
+        kind,
+        events,
+        bytes: 0,
+        why: why.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::PacketBuilder;
+    use pcap::Linktype;
+
+    /// What the kernel would let pass, without the direction, which only a live interface knows.
+    fn passes(frame: &[u8]) -> bool {
+        let filter = filter().replace("outbound and ", "");
+        let capture = Capture::dead(Linktype::ETHERNET).unwrap();
+        capture.compile(&filter, true).unwrap().filter(frame)
+    }
+
+    fn tcp(payload: &[u8], six: bool) -> Vec<u8> {
+        let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
+        let ip = if six {
+            ethernet.ipv6([0xfd; 16], [0x20; 16], 64)
+        } else {
+            ethernet.ipv4([10, 0, 0, 5], [203, 0, 113, 9], 64)
+        };
+        let options = [etherparse::TcpOptionElement::Timestamp(1, 2)];
+        let mut frame = Vec::new();
+        ip.tcp(40000, 443, 1, 9000)
+            .options(&options)
+            .unwrap()
+            .write(&mut frame, payload)
+            .unwrap();
+        frame
+    }
+
+    fn udp(ports: (u16, u16)) -> Vec<u8> {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([10, 0, 0, 5], [203, 0, 113, 9], 64)
+            .udp(ports.0, ports.1)
+            .write(&mut frame, &[0; 40])
+            .unwrap();
+        frame
+    }
+
+    #[test]
+    fn the_kernel_passes_what_is_looked_at() {
+        let first = [
+            b"\x16\x03\x01\x02\x00\x01".as_slice(),
+            b"CONNECT example.org:443 HTTP/1.1\r\n",
+            b"PUT http://example.org/ HTTP/1.1\r\n",
+            b"EHLO pacs1\r\n",
+            &[5, 1, 0],
+            &[4, 1, 1, 0xbb, 203, 0, 113, 9, 0],
+        ];
+        for payload in first {
+            assert!(passes(&tcp(payload, false)), "{payload:?}");
+            assert!(passes(&tcp(payload, true)), "{payload:?} over IPv6");
+        }
+        assert!(passes(&udp((53, 40000))));
+    }
+
+    #[test]
+    fn the_kernel_holds_back_the_rest() {
+        for payload in [
+            b"".as_slice(),
+            b"x",
+            &[0; 1400],
+            b"\x17\x03\x03\x05\x00data",
+        ] {
+            assert!(!passes(&tcp(payload, false)), "{payload:?}");
+            assert!(!passes(&tcp(payload, true)), "{payload:?} over IPv6");
+        }
+        assert!(!passes(&udp((40000, 53))));
+        assert!(!passes(&udp((40000, 443))));
+    }
+
+    #[test]
+    fn what_is_said_names_problems_beside_what_works() {
+        let eth0: Name = "eth0".into();
+        let problem = ["cannot listen on 'eth1': no".to_owned()];
+        assert_eq!(
+            said([&eth0].into_iter(), &problem).unwrap(),
+            "names and relays on eth0; cannot listen on 'eth1': no"
+        );
+        assert_eq!(said([].into_iter(), &problem).unwrap_err(), problem[0]);
+        assert!(
+            said([].into_iter(), &[])
+                .unwrap_err()
+                .contains("no interface is up")
+        );
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_a_problem_with_its_name() {
+        let wanted = Interfaces::Named(vec!["jaga-no-such".into()]);
+        let problems = open_missing(&wanted, &mut BTreeMap::new());
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].starts_with("cannot listen on 'jaga-no-such': "),
+            "{problems:?}"
+        );
+    }
+}
