@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::output::Context;
 use crate::reload::Reloads;
 use crate::sensor::ebpf::StoresHandle;
-use crate::sensor::{HealthTable, ebpf};
+use crate::sensor::{HealthTable, ebpf, interfaces, pcap};
 use crate::setup::{self, Checked};
 use crate::state::State;
 use crate::store_size::{self, StoreSize};
@@ -148,10 +148,12 @@ impl Sensors {
     fn start(config: &Config, engine: &Handle, health: &HealthTable) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let ebpf = ebpf::start(config, engine.feed(), health.clone(), Arc::clone(&stop));
+        let beside = [pcap::start, interfaces::start]
+            .map(|start| start(config, engine.feed(), health.clone(), Arc::clone(&stop)));
         Self {
             stop,
             stores: ebpf.stores,
-            threads: vec![ebpf.thread],
+            threads: [ebpf.thread].into_iter().chain(beside).collect(),
         }
     }
 

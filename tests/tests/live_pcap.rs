@@ -1,5 +1,6 @@
 //! The live `pcap` and `interfaces` sensors, on the watched host's veth: what real programs send must be told.
 
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,7 @@ fn names_relays_and_counters_are_told() {
             .status()
             .expect("curl is installed");
     };
-    let out = OUT.parse().expect("an address");
+    let out: IpAddr = OUT.parse().expect("an address");
     curl(&[
         "-k",
         "--resolve",

@@ -8,7 +8,7 @@ use jaga_rules::rule::{Amount, Limit, Measure, Rule};
 use jaga_rules::units::{Bytes, Span};
 
 use super::FOUND;
-use crate::sensor::ebpf;
+use crate::sensor::{ebpf, pcap};
 use crate::setup::{self, Checked};
 use crate::store_size::{self, StoreSize};
 
@@ -36,7 +36,7 @@ pub fn main(args: &Args) -> ExitCode {
         checked.rules.len()
     );
     let stores_right = stores(&checked);
-    let sensors_right = sensors();
+    let sensors_right = sensors(&checked.config);
     outputs(&checked.config);
     not_seen();
     if stores_right && sensors_right {
@@ -140,10 +140,11 @@ fn records_of(store: &Store, bytes: u64, files: u64) -> f64 {
     }
 }
 
-fn sensors() -> bool {
+fn sensors(config: &Config) -> bool {
     println!("\nSensors");
     let mut right = true;
-    for (sensor, attached) in ebpf::probe() {
+    let pcap = ("pcap", pcap::probe(config));
+    for (sensor, attached) in ebpf::probe().into_iter().chain([pcap]) {
         match attached {
             Ok(how) => println!("  {sensor}: rung 1, {how}"),
             Err(why) => {
