@@ -133,11 +133,12 @@ fn rule_text(rule: &Rule, tests: &[RuleTest]) -> String {
     for limit in &rule.limits {
         let _ = writeln!(text, "- {limit}");
     }
-    let _ = write!(
-        text,
-        "\nand is resolved after {} of silence",
-        Span(rule.quiet)
-    );
+    let selected = rule.select.to_string();
+    if !selected.is_empty() {
+        let _ = write!(text, "\nof what is `{selected}`,");
+    }
+    let quiet = Span(rule.quiet);
+    let _ = write!(text, "\nand is resolved after {quiet} of silence");
     if rule.hold > 0 {
         let _ = write!(
             text,
@@ -247,6 +248,7 @@ It fires when, by sensor, there are at least
 
 - gap: 1 in 1m
 
+of what is `gap: [blind]`,
 and is resolved after 1m of silence. Its alert in Alertmanager is JagaSensorBlind.
 
 ## What to do

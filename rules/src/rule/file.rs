@@ -1,6 +1,9 @@
 //! Turns the text of a rule file into rules and their tests; what makes no sense is refused with place and next step.
 
 use std::collections::BTreeSet;
+use std::fmt;
+
+use globset::GlobMatcher;
 
 use super::limit::{limit, needs};
 use super::words::{GAP_KINDS, KEY_FIELDS, SCOPES, SEVERITIES};
@@ -156,6 +159,41 @@ fn select(at: At<'_>) -> Option<Where> {
     };
     fields.end();
     Some(select)
+}
+
+impl fmt::Display for Where {
+    /// As it is written in a rule file, without the braces; empty if everything counts.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let globs = |globs: &[GlobMatcher]| joined(globs.iter().map(|glob| glob.glob()));
+        let lists = [
+            ("scope", joined(&self.scope)),
+            ("store", joined(&self.store)),
+            ("session", globs(&self.session)),
+            ("exe", globs(&self.exe)),
+            ("user", globs(&self.user)),
+            ("destination", joined(&self.destination)),
+            ("gap", joined(&self.gap)),
+            ("sensor", joined(&self.sensor)),
+        ];
+        let lists = lists.iter().filter(|(_, values)| !values.is_empty());
+        let mut written: Vec<String> = lists
+            .map(|(name, values)| format!("{name}: [{values}]"))
+            .collect();
+        written.extend(
+            self.serves
+                .map(|serves| format!("serves: {}", if serves { "yes" } else { "no" })),
+        );
+        written.extend(self.on_store_host.then(|| "stores: any".to_owned()));
+        out.write_str(&written.join(", "))
+    }
+}
+
+fn joined<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
+    values
+        .into_iter()
+        .map(|value| value.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn list<T>(list: Option<Vec<T>>) -> Vec<T> {

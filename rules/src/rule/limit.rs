@@ -224,6 +224,19 @@ mod tests {
     use crate::rule::parse;
 
     #[test]
+    fn selections_read_back() {
+        let select = "scope: [relay], store: [lab], session: [login:*, unit:x*], exe: [/usr/bin/*], user: [a], \
+                      destination: [10.0.0.5:3128, fd00::/8], serves: no, stores: any";
+        let rule = |select: &str| {
+            format!(
+                "rule: a\ntitle: a\nseverity: info\nby: store\nwhere: {{ {select} }}\nlimits: [{{ exposed-bytes: 1 B in 1h }}]"
+            )
+        };
+        let read = parse("a", &rule(select)).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(read.rules[0].select.to_string(), select);
+    }
+
+    #[test]
     fn limits_read_back() {
         let limits = "- rate: 20 MB/s burst 2 GB\n- sent-bytes: 1.5 GiB in 1h30m\n- connections: 10 000 in 1h\n";
         let text = |limits: &str| {

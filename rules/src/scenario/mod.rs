@@ -30,6 +30,7 @@ mod block;
 mod parse;
 mod play;
 mod run;
+mod words;
 mod world;
 
 pub use block::Block;
