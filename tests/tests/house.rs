@@ -18,6 +18,7 @@ const RULES_MAY_USE: &[&str] = &[
     "hashbrown",
     "ipnet",
     "jiff",
+    "psl",
     "serde",
     "serde-saphyr",
     "serde_json",

@@ -8,6 +8,8 @@ use crate::rule::Scope;
 use crate::window::Window;
 
 mod part;
+#[cfg(test)]
+mod tests;
 
 pub use part::{Amount, Contents, HOLD_LIFE, RunNo};
 
@@ -684,114 +686,4 @@ fn entry(contents: &mut Vec<(NameId, Contents)>, store: NameId) -> &mut Contents
             contents.len() - 1
         });
     &mut contents[index].1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const EKG: NameId = NameId(7);
-
-    fn file(inode: u64) -> FileId {
-        FileId {
-            fs: 1,
-            inode,
-            generation: 0,
-        }
-    }
-
-    fn of(inode: u64, bytes: u64, size: u64) -> Read {
-        let actor = Actor { pid: 3, start: 3 };
-        Read {
-            actor,
-            file: file(inode),
-            store: None,
-            bytes,
-            size,
-            estimated: false,
-        }
-    }
-
-    fn reader(holdings: &mut Holdings, key: RunKey, inode: u64, bytes: u64) -> u32 {
-        let slot = holdings.open(&key, NameId(2));
-        let read = of(inode, bytes, bytes);
-        holdings.read(slot, EKG, &read, Stamp(0), |taken| taken.files as f64);
-        slot
-    }
-
-    #[test]
-    fn reading_twice_is_holding_once() {
-        let mut holdings = Holdings::new(1);
-        let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
-        reader(&mut holdings, RunKey::Audit(1), 5, 100);
-        assert_eq!(holdings.run(slot).held[0].contents.total().bytes, 100);
-    }
-
-    #[test]
-    fn exposure_stops_at_twice_what_is_held_per_scope() {
-        let mut holdings = Holdings::new(1);
-        let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
-        let sent: u64 = (0..5)
-            .flat_map(|n| holdings.expose(slot, Scope::Internal, 90, Stamp(n), &[]))
-            .map(|e| e.bytes)
-            .sum();
-        assert_eq!(sent, 200);
-        assert_eq!(
-            holdings.expose(slot, Scope::External, 90, Stamp(9), &[])[0].bytes,
-            90
-        );
-        let served = [(EKG, 10.0)];
-        assert_eq!(
-            holdings.expose(slot, Scope::Internal, 900, Stamp(9), &served)[0].bytes,
-            900
-        );
-    }
-
-    #[test]
-    fn everything_expires() {
-        let mut holdings = Holdings::new(1);
-        let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
-        holdings.write(slot, file(9), 50, Stamp(0));
-        holdings.expose(slot, Scope::External, 90, Stamp(0), &[]);
-        assert_eq!(holdings.sizes(), (1, 1, 1));
-        let mut at = Stamp(0);
-        while let Some(next) = holdings.expire_run(slot, at) {
-            at = next;
-        }
-        assert!(at.0 <= 27 * 3600 * SECOND, "{at:?}");
-        holdings.expire_label(0, Stamp(LABEL_LIFE));
-        assert_eq!(holdings.sizes(), (0, 0, 0));
-    }
-
-    proptest! {
-        /// I13: whatever is passed around, no run and no file holds more than was read in all.
-        #[test]
-        fn held_data_is_conserved(steps in prop::collection::vec((0u8..4, 0u32..30, 0u32..30, 1u64..3000), 1..300)) {
-            let mut holdings = Holdings::new(1);
-            let mut read = 0;
-            for (index, (what, a, b, bytes)) in steps.into_iter().enumerate() {
-                let at = Stamp(index as i64 * SECOND);
-                let (key, other) = (RunKey::Audit(a), RunKey::Audit(b));
-                let slot = holdings.open(&key, NameId(2));
-                match what {
-                    0 => read += holdings.read(slot, EKG, &of(u64::from(b), bytes, 1000), at, |t| t.files as f64).bytes,
-                    1 => drop(holdings.write(slot, file(100 + u64::from(b)), bytes, at)),
-                    2 => drop(holdings.read_file(&key, NameId(2), file(100 + u64::from(b)), bytes, at)),
-                    _ if a != b => drop(holdings.pass(slot, &other, NameId(3), bytes, at)),
-                    _ => {}
-                }
-                for (_, run) in holdings.runs() {
-                    for held in &run.held {
-                        prop_assert!(held.contents.total().bytes <= read, "{run:?} holds more than {read}");
-                    }
-                }
-                for label in holdings.labels.iter().flatten() {
-                    for (_, contents) in &label.contents {
-                        prop_assert!(contents.total().bytes <= read, "{label:?} holds more than {read}");
-                    }
-                }
-            }
-        }
-    }
 }

@@ -1,0 +1,170 @@
+//! From what was seen to an alert: counting, limits, and the life of each alert.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn observe(
+        &self,
+        subject: Subject,
+        member: Option<&Member>,
+        session: NameId,
+    ) -> Observation {
+        let mut seen = Observation::new(subject);
+        seen.session = session;
+        seen.host = self.host;
+        if let Some(member) = member {
+            (seen.exe, seen.user) = (member.exe, member.user);
+        }
+        seen
+    }
+
+    pub(super) fn count(&mut self, seen: &Observation, output: &mut Output) {
+        for index in 0..self.by_subject[seen.subject as usize].len() {
+            let tally = self.by_subject[seen.subject as usize][index] as usize;
+            if !self.tallies[tally].select.matches(seen, &self.names) {
+                continue;
+            }
+            if let Some(counted) = self.tallies[tally].count(seen, self.now, &mut self.deadlines) {
+                self.judge(tally, counted, seen.store, output);
+            }
+        }
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        tally: usize,
+        counted: Counted,
+        store: NameId,
+        output: &mut Output,
+    ) {
+        for index in 0..self.tallies[tally].limits.len() {
+            let (rule, limit) = self.tallies[tally].limits[index];
+            let Some(threshold) = self.threshold(rule, limit, store) else {
+                continue;
+            };
+            match self.watches[rule as usize].judge(limit, counted, threshold, self.now) {
+                Verdict::Nothing => self.keep_trail(rule, tally, counted),
+                Verdict::Over { value, threshold } => {
+                    self.crossed(rule, limit, counted.key, value, threshold, output)
+                }
+                Verdict::Raise => {
+                    self.keep_trail(rule, tally, counted);
+                    self.tell(rule, counted.key, AlertState::Firing, output);
+                }
+            }
+        }
+    }
+
+    /// A limit in units; `None` for a share of a store whose size is not known yet.
+    pub(super) fn threshold(&self, rule: u32, limit: u32, store: NameId) -> Option<u64> {
+        let limit = &self.watches[rule as usize].rule.limits[limit as usize];
+        match limit.amount {
+            Amount::Units(units) => Some(units),
+            Amount::Rate { burst, .. } => Some(burst),
+            Amount::Share(share) => {
+                let (_, bytes, files) = self.store_sizes.iter().find(|(of, _, _)| *of == store)?;
+                let all = match limit.measure.unit() {
+                    "files" => *files as f64,
+                    "records" => self.records_for(store, *bytes, *files),
+                    _ => *bytes as f64,
+                };
+                Some((share * all).ceil().max(1.0) as u64)
+            }
+        }
+    }
+
+    pub(super) fn crossed(
+        &mut self,
+        rule: u32,
+        limit: u32,
+        key: Key,
+        value: u64,
+        threshold: u64,
+        output: &mut Output,
+    ) {
+        let hold = self.watches[rule as usize].rule.hold;
+        let Some(slot) = self.watches[rule as usize].open(key, self.now) else {
+            return;
+        };
+        let trail = self.trail_of(rule, limit, &key);
+        let Some(alert) = self.watches[rule as usize].alert_mut(slot) else {
+            return;
+        };
+        (alert.limit, alert.value, alert.threshold, alert.trail) = (limit, value, threshold, trail);
+        if hold > 0 {
+            alert.phase = Phase::Pending(self.now);
+            self.deadlines
+                .remind(self.now.plus(hold), Due::Alert(rule, slot));
+            return self.tell(rule, key, AlertState::Pending, output);
+        }
+        self.fire(rule, slot, key, output);
+    }
+
+    pub(super) fn fire(&mut self, rule: u32, slot: u32, key: Key, output: &mut Output) {
+        let watch = &self.watches[rule as usize];
+        let totals = watch
+            .tallies
+            .iter()
+            .map(|tally| self.tallies[*tally as usize].total(&key))
+            .collect();
+        let quiet = watch.rule.quiet;
+        let id = self.alert_id(rule, &key);
+        let watch = &mut self.watches[rule as usize];
+        watch.fired += 1;
+        if let Some(alert) = watch.alert_mut(slot) {
+            alert.fire(self.now, totals);
+            alert.id = id;
+        }
+        self.deadlines
+            .remind(self.now.plus(quiet), Due::Alert(rule, slot));
+        self.tell(rule, key, AlertState::Firing, output);
+    }
+
+    pub(super) fn look_at_alert(&mut self, rule: u32, slot: u32, at: Stamp, output: &mut Output) {
+        let Some(watch) = self.watches.get(rule as usize) else {
+            return;
+        };
+        let Some(alert) = watch.alert(slot) else {
+            return;
+        };
+        let Some(deadline) = alert.deadline(watch.rule.hold, watch.rule.quiet) else {
+            return;
+        };
+        if deadline > at {
+            return self.deadlines.remind(deadline, Due::Alert(rule, slot));
+        }
+        let key = alert.key;
+        match alert.phase {
+            Phase::Pending(_) => self.end_of_hold(rule, slot, key, output),
+            Phase::Firing(_) => {
+                if let Some(alert) = self.watches[rule as usize].alert_mut(slot) {
+                    alert.phase = Phase::Idle;
+                }
+                self.tell(rule, key, AlertState::Resolved, output);
+            }
+            Phase::Idle => {}
+        }
+    }
+
+    /// It fires if it still is over; else nothing was told but that it was pending.
+    pub(super) fn end_of_hold(&mut self, rule: u32, slot: u32, key: Key, output: &mut Output) {
+        let watch = &self.watches[rule as usize];
+        let Some(alert) = watch.alert(slot) else {
+            return;
+        };
+        let (limit, threshold, case_open) = (alert.limit, alert.threshold, alert.case_open);
+        let tally = &self.tallies[watch.tallies[limit as usize] as usize];
+        let value = alert.untold(limit, tally.sum(&key, self.now), tally.total(&key));
+        if value >= threshold {
+            let trail = self.trail_of(rule, limit, &key);
+            if let Some(alert) = self.watches[rule as usize].alert_mut(slot) {
+                (alert.value, alert.trail) = (value, trail);
+            }
+            return self.fire(rule, slot, key, output);
+        }
+        match self.watches[rule as usize].alert_mut(slot) {
+            Some(alert) if case_open => alert.phase = Phase::Idle,
+            _ => self.watches[rule as usize].close(slot),
+        }
+    }
+}

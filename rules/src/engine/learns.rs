@@ -1,0 +1,57 @@
+//! What the engine learns beside data: names, relays, clocks, gaps.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Name { address, name } => self.remote_names.learn(*address, name, self.now),
+            Fact::Relay { address, .. } => self.scopes.relay(*address, self.now),
+            Fact::FileGone { file } => self.holdings.forget_file(*file),
+            Fact::Wire { interface, bytes } => {
+                let interface = self.names.intern(interface);
+                self.totals.wire(interface, *bytes);
+            }
+            Fact::StoreSize {
+                store,
+                bytes,
+                files,
+            } => {
+                let store = self.names.intern(store);
+                self.store_sizes.retain(|(of, _, _)| *of != store);
+                self.store_sizes.push((store, *bytes, *files));
+            }
+        }
+    }
+
+    pub(super) fn clock(&mut self, wall_offset: i64, output: &mut Output) {
+        const STEP: i64 = 60 * crate::event::SECOND;
+        let before = self.wall_offset.replace(wall_offset);
+        let step = before.map_or(0, |before| wall_offset.saturating_sub(before));
+        if step.abs() > STEP {
+            let why = format!(
+                "the wall clock was set {} s; see who did, and check the time source",
+                step / crate::event::SECOND
+            );
+            let gap = Gap {
+                sensor: "clock".into(),
+                kind: GapKind::ClockStep,
+                events: 1,
+                bytes: 0,
+                why: why.into(),
+            };
+            self.gap(&gap, output);
+        }
+    }
+
+    pub(super) fn gap(&mut self, gap: &Gap, output: &mut Output) {
+        let sensor = self.names.intern(&gap.sensor);
+        self.totals.lost(sensor, gap.events, gap.bytes);
+        let mut seen = self.observe(Subject::Gap, None, NOBODY);
+        seen.sensor = sensor;
+        seen.gap = Some(gap.kind);
+        seen.amounts.gaps = 1;
+        seen.why = Some(gap.why.clone());
+        self.count(&seen, output);
+    }
+}

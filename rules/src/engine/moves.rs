@@ -1,0 +1,117 @@
+//! Data on this host: read from stores, written to files, passed on.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn read(&mut self, read: &Read, output: &mut Output) {
+        let (key, session) = self.whose(read.actor);
+        let Some(store) = &read.store else {
+            if let Some(slot) = self
+                .holdings
+                .read_file(&key, session, read.file, read.bytes, self.now)
+            {
+                self.deadlines
+                    .remind(self.now.plus(HOLD_LIFE), Due::Run(slot));
+                self.mark_taker(read.actor, slot);
+            }
+            return;
+        };
+        let store = self.names.intern(store);
+        let records = self.records_of(store);
+        let slot = self.open_run(&key, session);
+        let count = |taken: crate::hold::Taken| match records {
+            Records::PerFile(each) => each * taken.files as f64,
+            Records::BytesEach(each) => taken.bytes as f64 / each,
+        };
+        let taken = self.holdings.read(slot, store, read, self.now, count);
+        self.mark_taker(read.actor, slot);
+        self.totals.read(store, read.bytes, taken.files);
+        let mut seen = self.observe(Subject::Read, self.lineage.member(read.actor), session);
+        seen.store = store;
+        seen.amounts.read_bytes = read.bytes;
+        seen.amounts.files_read = taken.files;
+        seen.held = self.holdings.held_of(slot, store);
+        self.count(&seen, output);
+    }
+
+    pub(super) fn wrote(&mut self, wrote: &Wrote) {
+        let (key, _) = self.whose(wrote.actor);
+        let Some(slot) = self.holdings.find(&key) else {
+            return;
+        };
+        if let Some((label, until)) = self.holdings.write(slot, wrote.file, wrote.bytes, self.now) {
+            self.deadlines.remind(until, Due::Label(label));
+        }
+    }
+
+    pub(super) fn pass(&mut self, pass: &Pass) {
+        match (&pass.from, &pass.to) {
+            (Place::Actor(from), Place::Actor(to)) => {
+                let (from, _) = self.whose(*from);
+                let (key, session) = self.whose(*to);
+                if from == key {
+                    return;
+                }
+                let Some(slot) = self.holdings.find(&from) else {
+                    return;
+                };
+                self.passed(*to, &key, |holdings, now| {
+                    holdings.pass(slot, &key, session, pass.bytes, now)
+                });
+            }
+            (Place::Actor(actor), Place::File(file)) => {
+                self.wrote(&Wrote {
+                    actor: *actor,
+                    file: *file,
+                    bytes: pass.bytes,
+                    size: pass.bytes,
+                });
+            }
+            (Place::File(file), Place::Actor(actor)) => {
+                let (key, session) = self.whose(*actor);
+                self.passed(*actor, &key, |holdings, now| {
+                    holdings.read_file(&key, session, *file, pass.bytes, now)
+                });
+            }
+            (Place::Store(store), Place::File(file)) => {
+                let store = self.names.intern(store);
+                let records = self.records_in(store, pass.bytes);
+                if let Some((label, until)) = self
+                    .holdings
+                    .left_store(store, *file, pass.bytes, records, self.now)
+                {
+                    self.deadlines.remind(until, Due::Label(label));
+                }
+            }
+            (Place::Unit(unit), Place::Actor(actor)) => {
+                let (key, session) = self.whose(*actor);
+                for (store, each) in self.served_by(unit) {
+                    let records = pass.bytes as f64 / each;
+                    self.passed(*actor, &key, |holdings, now| {
+                        Some(holdings.served(&key, session, store, pass.bytes, records, now))
+                    });
+                }
+            }
+            // Nothing else moves data between sessions without a process or a file between.
+            (Place::File(_) | Place::Unit(_), Place::File(_))
+            | (_, Place::Store(_) | Place::Unit(_))
+            | (Place::Store(_), Place::Actor(_)) => {}
+        }
+    }
+
+    pub(super) fn passed(
+        &mut self,
+        taker: Actor,
+        key: &RunKey,
+        carry: impl FnOnce(&mut Holdings, Stamp) -> Option<u32>,
+    ) {
+        let known = self.holdings.find(key).is_some();
+        if let Some(slot) = carry(&mut self.holdings, self.now) {
+            if !known {
+                self.deadlines
+                    .remind(self.now.plus(HOLD_LIFE), Due::Run(slot));
+            }
+            self.mark_taker(taker, slot);
+        }
+    }
+}
