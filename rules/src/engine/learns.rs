@@ -7,7 +7,7 @@ impl Engine {
         match fact {
             Fact::Name { address, name } => self.remote_names.learn(*address, name, self.now),
             Fact::Relay { address, .. } => self.scopes.relay(*address, self.now),
-            Fact::FileGone { file } => self.holdings.forget_file(*file),
+            Fact::FileGone { file } => self.holdings.labels.forget(*file),
             Fact::Wire { interface, bytes } => {
                 let interface = self.names.intern(interface);
                 self.totals.wire(interface, *bytes);

@@ -151,7 +151,7 @@ impl Engine {
                     }
                 }
                 Due::Label(slot) => {
-                    if let Some(next) = self.holdings.expire_label(slot, at) {
+                    if let Some(next) = self.holdings.labels.expire(slot, at) {
                         self.deadlines.remind(next, Due::Label(slot));
                     }
                 }

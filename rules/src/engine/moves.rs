@@ -76,12 +76,13 @@ impl Engine {
             (Place::Store(store), Place::File(file)) => {
                 let store = self.names.intern(store);
                 let records = self.records_in(store, pass.bytes);
-                if let Some((label, until)) = self
-                    .holdings
-                    .left_store(store, *file, pass.bytes, records, self.now)
-                {
-                    self.deadlines.remind(until, Due::Label(label));
-                }
+                let amount = crate::hold::Amount {
+                    bytes: pass.bytes,
+                    files: 1.0,
+                    records,
+                };
+                let (label, until) = self.holdings.left_store(store, *file, amount, self.now);
+                self.deadlines.remind(until, Due::Label(label));
             }
             (Place::Unit(unit), Place::Actor(actor)) => {
                 let (key, session) = self.whose(*actor);

@@ -79,11 +79,11 @@ impl Engine {
     }
 
     fn label_rows(&mut self, rows: &mut Rows) {
-        let files: BTreeSet<FileId> = std::mem::take(&mut self.holdings.changed.files)
+        let files: BTreeSet<FileId> = std::mem::take(&mut self.holdings.labels.changed)
             .into_iter()
             .collect();
         for file in files {
-            let row = self.holdings.label_of(file).map(|label| LabelRow {
+            let row = self.holdings.labels.get(file).map(|label| LabelRow {
                 file,
                 until: label.until,
                 held: self.named(
@@ -208,9 +208,8 @@ impl Engine {
             until: row.until.plus(shift),
             contents,
         };
-        if let Some((slot, until)) = self.holdings.restore_label(label, self.now) {
-            self.deadlines.remind(until, Due::Label(slot));
-        }
+        let (slot, until) = self.holdings.labels.restore(label);
+        self.deadlines.remind(until, Due::Label(slot));
         Ok(())
     }
 

@@ -1,22 +1,20 @@
 //! Held data: which session run holds how much of which store, and what carries it on.
 
-use crate::event::{Actor, FileId, Read, SECOND, Stamp};
+use crate::event::{Actor, FileId, Read, Stamp};
 use crate::lineage::RunKey;
 use crate::map::{Map, State, map};
 use crate::names::NameId;
 use crate::rule::Scope;
 use crate::window::Window;
 
+mod label;
 mod part;
 #[cfg(test)]
 mod tests;
 
+pub use label::{LABEL_LIFE, LABELS_LIMIT, Label, Labels, Reminder};
 pub use part::{Amount, Contents, HOLD_LIFE, RunNo};
 
-/// A staging label lives this long, nanoseconds: 7 days.
-pub const LABEL_LIFE: i64 = 7 * 24 * 3600 * SECOND;
-/// Staging labels at the most; beyond, one label per file system carries the rest.
-pub const LABELS_LIMIT: usize = 65_536;
 /// Files remembered per session and store, in all; beyond, a file read again counts again.
 pub const SEEN_LIMIT: usize = 2_097_152;
 /// Session runs that hold something, at the most; beyond, they share the last one.
@@ -31,14 +29,13 @@ pub struct Holdings {
     by_key: Map<RunKey, u32>,
     free: Vec<u32>,
     next_no: u64,
-    labels: Vec<Option<Label>>,
-    by_file: Map<FileId, u32>,
-    free_labels: Vec<u32>,
+    /// What staging files hold.
+    pub labels: Labels,
     seen: usize,
     seed: u64,
     /// Entries that did not fit and were merged.
     pub merged: u64,
-    /// Runs and labels that changed since they were last taken, to be written as rows.
+    /// Runs that changed since they were last taken, to be written as rows.
     pub changed: Changed,
 }
 
@@ -47,8 +44,6 @@ pub struct Holdings {
 pub struct Changed {
     /// Slots of runs.
     pub runs: Vec<u32>,
-    /// Files.
-    pub files: Vec<FileId>,
     /// Runs that are gone.
     pub gone: Vec<RunKey>,
 }
@@ -87,17 +82,6 @@ struct Exposed {
     records: Window,
 }
 
-/// What a staging file holds, per store.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Label {
-    /// Which file.
-    pub file: FileId,
-    /// When it is forgotten.
-    pub until: Stamp,
-    /// Per store.
-    pub contents: Vec<(NameId, Contents)>,
-}
-
 /// What a read added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Taken {
@@ -131,9 +115,7 @@ impl Holdings {
             by_key: map(seed),
             free: Vec::new(),
             next_no: 1,
-            labels: Vec::new(),
-            by_file: map(seed),
-            free_labels: Vec::new(),
+            labels: Labels::new(seed),
             seen: 0,
             seed,
             merged: 0,
@@ -163,7 +145,7 @@ impl Holdings {
     /// Runs, labels and remembered files: for the page of metrics.
     #[must_use]
     pub fn sizes(&self) -> (usize, usize, usize) {
-        (self.by_key.len(), self.by_file.len(), self.seen)
+        (self.by_key.len(), self.labels.len(), self.seen)
     }
 
     /// The slot of a run, made if need be.
@@ -236,28 +218,18 @@ impl Holdings {
     }
 
     /// A run wrote `bytes` into a file outside the stores: the file holds what the run may have put in.
-    pub fn write(
-        &mut self,
-        slot: u32,
-        file: FileId,
-        bytes: u64,
-        at: Stamp,
-    ) -> Option<(u32, Stamp)> {
-        let held: Vec<(NameId, Contents)> = self.runs[slot as usize]
-            .held
-            .iter()
-            .map(|held| (held.store, held.contents.clone()))
-            .collect();
-        if held.iter().all(|(_, contents)| contents.is_empty()) {
+    pub fn write(&mut self, slot: u32, file: FileId, bytes: u64, at: Stamp) -> Option<Reminder> {
+        let held = &self.runs[slot as usize].held;
+        if held.iter().all(|held| held.contents.is_empty()) {
             return None;
         }
-        let (index, until) = self.label(file, at);
-        let label = self.labels[index as usize].as_mut()?;
-        for (store, contents) in held {
-            contents.stage(entry(&mut label.contents, store), bytes, at);
-        }
-        self.changed.files.push(file);
-        Some((index, until))
+        let put = |label: &mut Label| {
+            for held in held {
+                held.contents
+                    .stage(entry(&mut label.contents, held.store), bytes, at);
+            }
+        };
+        Some(self.labels.change(file, at, put))
     }
 
     /// A run read `bytes` of a file outside the stores: it takes what the file holds. Tells whether it took any.
@@ -269,16 +241,7 @@ impl Holdings {
         bytes: u64,
         at: Stamp,
     ) -> Option<u32> {
-        let carrier = FileId {
-            inode: 0,
-            generation: 0,
-            ..file
-        };
-        let index = *self
-            .by_file
-            .get(&file)
-            .or_else(|| self.by_file.get(&carrier))?;
-        let contents = self.labels[index as usize].as_ref()?.contents.clone();
+        let contents = self.labels.contents(file)?.to_vec();
         self.take(key, session, &contents, bytes, true, at)
     }
 
@@ -314,25 +277,14 @@ impl Holdings {
         &mut self,
         store: NameId,
         file: FileId,
-        bytes: u64,
-        records: f64,
+        amount: Amount,
         at: Stamp,
-    ) -> Option<(u32, Stamp)> {
-        let (index, until) = self.label(file, at);
+    ) -> Reminder {
         let origin = RunNo(self.next_no);
         self.next_no += 1;
-        let contents = entry(&mut self.labels[index as usize].as_mut()?.contents, store);
-        contents.read(
-            origin,
-            at,
-            Amount {
-                bytes,
-                files: 1.0,
-                records,
-            },
-        );
-        self.changed.files.push(file);
-        Some((index, until))
+        self.labels.change(file, at, |label| {
+            entry(&mut label.contents, store).read(origin, at, amount)
+        })
     }
 
     /// A service handed over `bytes` of its store to a local client.
@@ -378,15 +330,6 @@ impl Holdings {
                 .take(no, &contents, u64::MAX, false, at);
         }
         self.touch(slot);
-    }
-
-    /// A file that held something moved away, was truncated or deleted.
-    pub fn forget_file(&mut self, file: FileId) {
-        if let Some(index) = self.by_file.remove(&file) {
-            self.labels[index as usize] = None;
-            self.free_labels.push(index);
-            self.changed.files.push(file);
-        }
     }
 
     /// A run sent `bytes` of payload to another host: what that exposes, per store. `serves`: its stores have no cap.
@@ -459,24 +402,6 @@ impl Holdings {
         None
     }
 
-    /// The time has come to look whether a label has expired. Returns when to look again.
-    pub fn expire_label(&mut self, index: u32, at: Stamp) -> Option<Stamp> {
-        let label = self.labels.get(index as usize)?.as_ref()?;
-        if label.until > at {
-            return Some(label.until);
-        }
-        self.forget_file(label.file);
-        None
-    }
-
-    /// The label of a file.
-    #[must_use]
-    pub fn label_of(&self, file: FileId) -> Option<&Label> {
-        self.labels
-            .get(*self.by_file.get(&file)? as usize)?
-            .as_ref()
-    }
-
     /// Puts back what an earlier run of the agent wrote down of a session run.
     pub fn restore_run(
         &mut self,
@@ -492,14 +417,6 @@ impl Holdings {
             self.held(slot, store).contents = contents;
         }
         slot
-    }
-
-    /// Puts back a label.
-    pub fn restore_label(&mut self, label: Label, now: Stamp) -> Option<(u32, Stamp)> {
-        let (index, _) = self.label(label.file, now);
-        let until = label.until;
-        self.labels[index as usize] = Some(label);
-        Some((index, until))
     }
 
     fn take(
@@ -525,39 +442,6 @@ impl Holdings {
         }
         self.touch(slot);
         (taken > 0).then_some(slot)
-    }
-
-    fn label(&mut self, file: FileId, at: Stamp) -> (u32, Stamp) {
-        let full = self.by_file.len() >= LABELS_LIMIT && !self.by_file.contains_key(&file);
-        let file = if full {
-            FileId {
-                inode: 0,
-                generation: 0,
-                ..file
-            }
-        } else {
-            file
-        };
-        self.merged += u64::from(full);
-        let until = at.plus(LABEL_LIFE);
-        if let Some(index) = self.by_file.get(&file) {
-            if let Some(label) = &mut self.labels[*index as usize] {
-                label.until = until;
-            }
-            return (*index, until);
-        }
-        let label = Some(Label {
-            file,
-            until,
-            contents: Vec::new(),
-        });
-        let index = self.free_labels.pop().unwrap_or_else(|| {
-            self.labels.push(None);
-            last_slot(self.labels.len())
-        });
-        self.labels[index as usize] = label;
-        self.by_file.insert(file, index);
-        (index, until)
     }
 
     fn held(&mut self, slot: u32, store: NameId) -> &mut Held {

@@ -1,6 +1,7 @@
 //! What is held, and that it is conserved.
 
 use super::*;
+use crate::event::SECOND;
 use proptest::prelude::*;
 
 const EKG: NameId = NameId(7);
@@ -72,7 +73,7 @@ fn everything_expires() {
         at = next;
     }
     assert!(at.0 <= 27 * 3600 * SECOND, "{at:?}");
-    holdings.expire_label(0, Stamp(LABEL_LIFE));
+    holdings.labels.expire(0, Stamp(LABEL_LIFE));
     assert_eq!(holdings.sizes(), (0, 0, 0));
 }
 
@@ -98,7 +99,7 @@ proptest! {
                     prop_assert!(held.contents.total().bytes <= read, "{run:?} holds more than {read}");
                 }
             }
-            for label in holdings.labels.iter().flatten() {
+            for label in holdings.labels.all() {
                 for (_, contents) in &label.contents {
                     prop_assert!(contents.total().bytes <= read, "{label:?} holds more than {read}");
                 }
