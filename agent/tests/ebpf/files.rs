@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use jaga_rules::event::{Event, Fact, FileId};
@@ -13,9 +14,13 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
+/// In small pieces, so that the page cache holds small folios: then a large read takes many calls in the kernel.
 fn fill(path: &Path, bytes: usize) {
     let text: Vec<u8> = (0..bytes).map(|place| (place * 31 % 251) as u8).collect();
-    fs::write(path, text).unwrap();
+    let mut file = fs::File::create(path).unwrap();
+    for piece in text.chunks(4096) {
+        file.write_all(piece).unwrap();
+    }
 }
 
 struct Store {
@@ -171,7 +176,8 @@ fn a_mapped_file_of_huge_pages() {
     if !can_run("huge pages") {
         return;
     }
-    let store = Store::with(8 << 20);
+    let store = Store::with(0);
+    fs::write(Path::new(&store.path).join("big"), vec![1; 8 << 20]).unwrap();
     let mut sensor = Sensor::start(&config(&store.path));
     let script =
         "import mmap; f = open('S/big'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); m[9]";
