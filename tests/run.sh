@@ -39,6 +39,7 @@ suite build-tests cargo test --locked --workspace --all-targets --no-run
 export JAGA_BIN="$PWD/target/debug/jaga"
 suite unit cargo test --locked --workspace --lib --bins
 suite docs cargo test --locked --workspace --doc
+suite packs "$JAGA_BIN" test rules/packs
 for target in $(test_targets | grep -v '^live_'); do
     suite "$target" cargo test --locked --workspace --test "$target"
 done

@@ -118,14 +118,13 @@ impl World {
     /// Starts the agent with stores as `(name, path)`, and what else the configuration shall say.
     #[must_use]
     pub fn agent(&self, stores: &[(&str, &Path)], more: &str) -> Agent {
-        let mut config = String::from("stores:\n");
-        for (name, path) in stores {
-            config += &format!(
-                "  - {{ name: {name}, paths: [{}], records: {{ per-file: 1 }} }}\n",
-                path.display()
-            );
-        }
-        Agent::start(&self.path("agent"), &(config + more))
+        Agent::start(&self.path("agent"), &(stores_text(stores) + more))
+    }
+
+    /// The same under another program, see [`Agent::under`].
+    #[must_use]
+    pub fn agent_under(&self, program: &[&str], stores: &[(&str, &Path)]) -> Agent {
+        Agent::under(&self.path("agent"), &stores_text(stores), program)
     }
 
     /// Keeps a program running as long as the world.
@@ -149,6 +148,19 @@ impl Drop for World {
         let _ = setns(&self.home, CloneFlags::CLONE_NEWNET);
         self.daemons.clear();
     }
+}
+
+/// The part of a configuration that names stores.
+fn stores_text(stores: &[(&str, &Path)]) -> String {
+    let lines = stores.iter().map(|(name, path)| {
+        format!(
+            "  - {{ name: {name}, paths: [{}], records: {{ per-file: 1 }} }}\n",
+            path.display()
+        )
+    });
+    std::iter::once("stores:\n".to_string())
+        .chain(lines)
+        .collect()
 }
 
 /// What this machine lacks for live tests.
