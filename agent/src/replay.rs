@@ -5,11 +5,15 @@ use jaga_rules::event::{Event, Setup, Stamp, Stamped};
 use jaga_rules::output::{Output, Transition};
 use jaga_rules::problem::Problems;
 
+/// A replay keeps no rows: after so many events, what changed is forgotten.
+const KEEP_NO_ROWS: u64 = 65_536;
+
 /// Plays a recording, and hands over every transition.
 pub struct Player<'a> {
     engine: Engine,
     output: Output,
     now: Stamp,
+    played: u64,
     told: Box<dyn FnMut(&Transition) + 'a>,
 }
 
@@ -27,6 +31,7 @@ impl<'a> Player<'a> {
             engine: Engine::new(seed, setup)?,
             output: Output::default(),
             now: Stamp::default(),
+            played: 0,
             told: Box::new(told),
         })
     }
@@ -34,6 +39,10 @@ impl<'a> Player<'a> {
     /// Plays one event.
     pub fn play(&mut self, event: &Stamped) {
         self.now = self.now.max(event.at);
+        self.played += 1;
+        if self.played.is_multiple_of(KEEP_NO_ROWS) {
+            self.engine.drop_rows();
+        }
         self.engine.step(event, &mut self.output);
         for transition in self.output.transitions.drain(..) {
             (self.told)(&transition);

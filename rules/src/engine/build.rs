@@ -44,7 +44,7 @@ impl Engine {
             deadlines: Deadlines::default(),
             totals: Totals::default(),
             pending_rows: Vec::new(),
-            alerts_changed: Vec::new(),
+            alerts_changed: std::collections::BTreeSet::new(),
             returning_takers: Vec::new(),
             host,
             unknown,

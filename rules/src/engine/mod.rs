@@ -1,5 +1,6 @@
 //! The engine: takes stamped events, owns all state, returns transitions and changed rows.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::alert::{Phase, Verdict, Watch};
@@ -54,7 +55,7 @@ pub struct Engine {
     deadlines: Deadlines,
     totals: Totals,
     pending_rows: Vec<Row>,
-    alerts_changed: Vec<(u32, Key)>,
+    alerts_changed: BTreeSet<(u32, Key)>,
     returning_takers: Vec<Actor>,
     host: NameId,
     unknown: NameId,
@@ -100,6 +101,18 @@ impl Engine {
     /// Rows that changed since the last call, in a fixed order.
     pub fn take_rows(&mut self) -> Rows {
         self.collect_rows()
+    }
+
+    /// Forgets which rows changed, for who keeps none: in a replay they would pile up.
+    pub fn drop_rows(&mut self) {
+        self.pending_rows.clear();
+        self.alerts_changed.clear();
+        self.holdings.changed.gone.clear();
+        self.holdings.take_changed_runs();
+        self.holdings.labels.changed.clear();
+        for tally in &mut self.tallies {
+            tally.take_changed();
+        }
     }
 
     /// Its totals.

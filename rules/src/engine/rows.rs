@@ -1,7 +1,5 @@
 //! State as rows: what changed goes out, what an earlier run wrote down comes back in.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Actor, Due, Engine, Gap, GapKind, Key, Name, NameId, Row, RunKey, Stamp};
@@ -79,9 +77,7 @@ impl Engine {
     }
 
     fn label_rows(&mut self, rows: &mut Rows) {
-        let files: BTreeSet<FileId> = std::mem::take(&mut self.holdings.labels.changed)
-            .into_iter()
-            .collect();
+        let files = std::mem::take(&mut self.holdings.labels.changed);
         for file in files {
             let row = self.holdings.labels.get(file).map(|label| LabelRow {
                 file,
@@ -133,9 +129,7 @@ impl Engine {
     }
 
     fn alert_rows(&mut self, rows: &mut Rows) {
-        let changed: BTreeSet<(u32, Key)> = std::mem::take(&mut self.alerts_changed)
-            .into_iter()
-            .collect();
+        let changed = std::mem::take(&mut self.alerts_changed);
         for (rule, key) in changed {
             let watch = &self.watches[rule as usize];
             let texts = self.key_texts(&watch.rule.by, &key);

@@ -56,7 +56,7 @@ impl Engine {
             size: alert.size,
             evidence,
         });
-        self.alerts_changed.push((rule, key));
+        self.alerts_changed.insert((rule, key));
     }
 
     /// Names an alert from firing to resolved: its key, and when it fired.
@@ -114,7 +114,7 @@ impl Engine {
             && let Some(cell) = self.tallies[tally].cell(&counted.key)
         {
             alert.trail.clone_from(&cell.trail);
-            self.alerts_changed.push((rule, counted.key));
+            self.alerts_changed.insert((rule, counted.key));
         }
     }
 }

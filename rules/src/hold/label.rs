@@ -1,5 +1,7 @@
 //! Staging labels: what a file outside the stores holds, for as long as a label lives.
 
+use std::collections::BTreeSet;
+
 use crate::event::{FileId, SECOND, Stamp};
 use crate::map::{Map, map};
 use crate::names::NameId;
@@ -34,14 +36,14 @@ pub struct Labels {
     /// Labels that did not fit, and went into their file system's.
     pub merged: u64,
     /// Files whose labels changed since this was last taken.
-    pub changed: Vec<FileId>,
+    pub changed: BTreeSet<FileId>,
 }
 
 impl Labels {
     /// None.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let (slots, free, changed) = (Vec::new(), Vec::new(), Vec::new());
+        let (slots, free, changed) = (Vec::new(), Vec::new(), BTreeSet::new());
         Self {
             slots,
             by_file: map(seed),
@@ -77,7 +79,7 @@ impl Labels {
         });
         label.until = until;
         change(label);
-        self.changed.push(file);
+        self.changed.insert(file);
         (slot, until)
     }
 
@@ -102,7 +104,7 @@ impl Labels {
         if let Some(slot) = self.by_file.remove(&file) {
             self.slots[slot as usize] = None;
             self.free.push(slot);
-            self.changed.push(file);
+            self.changed.insert(file);
         }
     }
 

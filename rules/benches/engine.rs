@@ -1,4 +1,9 @@
 //! Measures the engine: events a second on one core at 100,000 live keys, 20 rules of which 4 match; bytes a key.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a benchmark looks at the clock; what it measures does not"
+)]
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
