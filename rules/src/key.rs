@@ -1,67 +1,82 @@
-//! Per what a rule counts, as three numbers: keys are compared and stored by the hundred thousand.
+//! Per what a rule counts, as a few numbers: keys are compared and stored by the hundred thousand.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::canonical;
 use crate::event::Name;
-use crate::names::{NOBODY, NameId, Names};
+use crate::names::{NameId, Names};
 use crate::observation::Observation;
 use crate::rule::KeyField;
 
 /// Fields that a rule may group by, at most.
 pub const KEY_FIELDS: usize = 3;
 
-/// The values of a rule's key fields, in the rule's order.
+/// The values of a rule's key fields, in the rule's order: names by number, and one remote address, which every
+/// field that is an address reads its value from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Key([u128; KEY_FIELDS]);
+pub struct Key {
+    names: [u32; KEY_FIELDS],
+    address: [u64; 2],
+}
 
 /// The key that all further keys merge into once a table is full.
-pub const OTHER_KEY: Key = Key([u128::MAX; KEY_FIELDS]);
+pub const OTHER_KEY: Key = Key {
+    names: [u32::MAX; KEY_FIELDS],
+    address: [u64::MAX; 2],
+};
 
 impl Key {
     /// The key of what was seen.
     #[must_use]
     pub fn of(by: &[KeyField], seen: &Observation) -> Self {
-        let mut parts = [0; KEY_FIELDS];
-        for (part, field) in parts.iter_mut().zip(by) {
-            *part = match field {
-                KeyField::Store => number(seen.store),
-                KeyField::Session => number(seen.session),
-                KeyField::Exe => number(seen.exe),
-                KeyField::User => number(seen.user),
-                KeyField::Domain => number(seen.domain),
-                KeyField::Interface => number(seen.interface),
-                KeyField::Host => number(seen.host),
-                KeyField::Sensor => number(seen.sensor),
-                KeyField::Destination | KeyField::Peer => {
-                    seen.remote.map_or(0, |remote| bits(remote.ip()))
-                }
-                KeyField::Network => seen.remote.map_or(0, |remote| bits(network(remote.ip()))),
+        let mut key = Self::default();
+        for (name, field) in key.names.iter_mut().zip(by) {
+            *name = match field {
+                KeyField::Store => seen.store.0,
+                KeyField::Session => seen.session.0,
+                KeyField::Exe => seen.exe.0,
+                KeyField::User => seen.user.0,
+                KeyField::Domain => seen.domain.0,
+                KeyField::Interface => seen.interface.0,
+                KeyField::Host => seen.host.0,
+                KeyField::Sensor => seen.sensor.0,
+                KeyField::Destination | KeyField::Peer | KeyField::Network => 0,
             };
         }
-        Self(parts)
+        if let (Some(remote), true) = (seen.remote, by.iter().any(is_address)) {
+            // A network beside an address would be told by the address: the finer field counts.
+            let whole = by
+                .iter()
+                .any(|field| matches!(field, KeyField::Destination | KeyField::Peer));
+            key.address = bits(if whole {
+                remote.ip()
+            } else {
+                network(remote.ip())
+            });
+        }
+        key
     }
 
     /// The values as text, in the order of `by`.
     #[must_use]
     pub fn texts(&self, by: &[KeyField], names: &Names) -> Vec<(KeyField, Name)> {
-        let text = |(field, part): (&KeyField, &u128)| (*field, self.text(*field, *part, names));
-        by.iter().zip(&self.0).map(text).collect()
+        by.iter()
+            .zip(&self.names)
+            .map(|(field, name)| (*field, self.text(*field, *name, names)))
+            .collect()
     }
 
-    fn text(&self, field: KeyField, part: u128, names: &Names) -> Name {
+    fn text(&self, field: KeyField, name: u32, names: &Names) -> Name {
         if *self == OTHER_KEY {
             return Name::from("other");
         }
         match field {
-            KeyField::Destination | KeyField::Peer => address(part).to_string().into(),
-            KeyField::Network => match address(part) {
+            KeyField::Destination | KeyField::Peer => address(self.address).to_string().into(),
+            KeyField::Network => match network(address(self.address)) {
                 IpAddr::V4(net) => format!("{net}/24").into(),
                 IpAddr::V6(net) => format!("{net}/48").into(),
             },
-            _ => names
-                .text(NameId(u32::try_from(part).unwrap_or(NOBODY.0)))
-                .clone(),
+            _ => names.text(NameId(name)).clone(),
         }
     }
 
@@ -71,39 +86,48 @@ impl Key {
         if by.len() != texts.len() || by.len() > KEY_FIELDS {
             return None;
         }
-        let mut parts = [0; KEY_FIELDS];
-        for ((part, field), text) in parts.iter_mut().zip(by).zip(texts) {
-            *part = match field {
-                KeyField::Destination | KeyField::Peer => bits(text.parse().ok()?),
-                KeyField::Network => bits(text.split('/').next()?.parse().ok()?),
-                _ => number(names.intern(text)),
-            };
+        let mut key = Self::default();
+        for ((name, field), text) in key.names.iter_mut().zip(by).zip(texts) {
+            match field {
+                KeyField::Destination | KeyField::Peer => key.address = bits(text.parse().ok()?),
+                KeyField::Network if key.address == [0; 2] => {
+                    key.address = bits(text.split('/').next()?.parse().ok()?);
+                }
+                KeyField::Network => {}
+                _ => *name = names.intern(text).0,
+            }
         }
-        Some(Self(parts))
+        Some(key)
     }
 
     /// The value of `field`, if it is a name and the rule groups by it.
     #[must_use]
     pub fn name(&self, by: &[KeyField], field: KeyField) -> Option<NameId> {
         let index = by.iter().position(|of| *of == field)?;
-        u32::try_from(self.0[index]).ok().map(NameId)
+        (*self != OTHER_KEY).then_some(NameId(self.names[index]))
     }
 }
 
-fn number(name: NameId) -> u128 {
-    u128::from(name.0)
+fn is_address(field: &KeyField) -> bool {
+    matches!(
+        field,
+        KeyField::Destination | KeyField::Peer | KeyField::Network
+    )
 }
 
-/// IPv4 addresses as their IPv6 mapping, so that one number holds both.
-fn bits(address: IpAddr) -> u128 {
-    match canonical(address) {
+/// IPv4 addresses as their IPv6 mapping, so that one form holds both.
+fn bits(address: IpAddr) -> [u64; 2] {
+    let bits = match canonical(address) {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
-    }
+    };
+    [(bits >> 64) as u64, bits as u64]
 }
 
-fn address(bits: u128) -> IpAddr {
-    canonical(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+fn address([high, low]: [u64; 2]) -> IpAddr {
+    canonical(IpAddr::V6(Ipv6Addr::from_bits(
+        u128::from(high) << 64 | u128::from(low),
+    )))
 }
 
 fn network(address: IpAddr) -> IpAddr {

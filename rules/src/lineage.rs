@@ -22,7 +22,7 @@ pub enum RunKey {
     /// A tree of processes, by its top.
     Tree(Actor),
     /// A host in a recording without actors.
-    Host(Name),
+    Host(std::net::IpAddr),
     /// Whoever is not known.
     Unknown,
 }

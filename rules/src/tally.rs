@@ -1,6 +1,7 @@
 //! What is counted per key: shared by all limits with the same measure, selection, grouping and window.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,17 +12,18 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use hashbrown::HashTable;
 
 use crate::deadline::{Deadlines, Due};
 use crate::event::Stamp;
 use crate::key::{Key, OTHER_KEY};
-use crate::map::{Map, map};
+use crate::map::State;
 use crate::measure::{Definition, How, definition};
 use crate::observation::Observation;
 use crate::rule::{Amount, KeyField, Limit, Rule};
 use crate::select::Select;
 use crate::trail::Trail;
-use crate::window::{Window, life};
+use crate::window::{Window, end};
 
 /// Keys of a tally at the most; beyond, they merge into `other` and are counted.
 pub const KEYS_LIMIT: usize = 131_072;
@@ -62,7 +64,7 @@ pub struct Tally {
     /// Its windows are budgets: kept across restarts.
     pub keeps: bool,
     cells: Vec<Option<Cell>>,
-    by_key: Map<Key, u32>,
+    by_key: Index,
     free: Vec<u32>,
     /// Totals of new cells begin here, above any that was told of a cell that is gone.
     base: u64,
@@ -82,19 +84,16 @@ pub struct Cell {
     pub total: u64,
     /// When its window was empty last, and something came.
     pub first: Stamp,
-    /// When something was counted last.
-    pub last: Stamp,
     /// Who and where to, once it is worth remembering.
     pub trail: Option<Box<Trail>>,
-    kind: Kind,
+    kind: Option<Box<Kind>>,
     dirty: bool,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Sum,
-    Distinct(Box<Distinct>),
-    Rate(Box<Bucket>),
+    Distinct(Distinct),
+    Rate(Bucket),
 }
 
 #[derive(Debug, Default)]
@@ -143,7 +142,7 @@ impl Tally {
             smallest: u64::MAX,
             merged: 0,
             cells: Vec::new(),
-            by_key: map(seed),
+            by_key: Index::new(seed),
             free: Vec::new(),
             base: 0,
             dirty: Vec::new(),
@@ -192,7 +191,7 @@ impl Tally {
     /// A key's cell.
     #[must_use]
     pub fn cell(&self, key: &Key) -> Option<&Cell> {
-        self.cells[*self.by_key.get(key)? as usize].as_ref()
+        self.cells[self.find(key)? as usize].as_ref()
     }
 
     /// What was ever counted for a key: the base if there is nothing of it now.
@@ -222,13 +221,8 @@ impl Tally {
     /// Bytes that keys and windows take, for the benchmark.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let slots: usize = self
-            .cells()
-            .map(|cell| cell.window.slots() * size_of::<(i64, u64)>())
-            .sum();
-        self.cells.len() * size_of::<Option<Cell>>()
-            + slots
-            + self.by_key.capacity() * (size_of::<(Key, u32)>() + 1)
+        let slots: usize = self.cells().map(|cell| cell.window.memory()).sum();
+        self.cells.len() * size_of::<Option<Cell>>() + slots + self.by_key.memory()
     }
 
     /// The time has come to look whether a cell is empty.
@@ -236,14 +230,15 @@ impl Tally {
         let Some(cell) = self.cells.get(slot as usize).and_then(Option::as_ref) else {
             return;
         };
-        let end = cell.last.plus(life(self.window));
+        let end = cell.end(self.window);
         if end > at {
             return deadlines.remind(end, Due::Cell(self.number, slot));
         }
         self.base = self.base.max(cell.total);
-        self.by_key.remove(&cell.key);
+        let key = cell.key;
+        self.by_key.remove(&key, slot);
         if self.keeps {
-            self.gone.push(cell.key);
+            self.gone.push(key);
         }
         self.cells[slot as usize] = None;
         self.free.push(slot);
@@ -252,9 +247,7 @@ impl Tally {
     /// When the first cell will be empty, by looking at all of them: the oracle of the deadline heap.
     #[must_use]
     pub fn scan_deadline(&self) -> Option<Stamp> {
-        self.cells()
-            .map(|cell| cell.last.plus(life(self.window)))
-            .min()
+        self.cells().map(|cell| cell.end(self.window)).min()
     }
 
     /// Slots of cells that changed since the last call, and keys whose cells are gone.
@@ -274,7 +267,7 @@ impl Tally {
         self.by_key = old.by_key;
         (self.free, self.dirty, self.gone) = (old.free, old.dirty, old.gone);
         (self.base, self.merged, self.clock) = (old.base, old.merged, old.clock);
-        let end = |cell: &Cell| cell.last.plus(life(self.window));
+        let end = |cell: &Cell| cell.end(self.window);
         for (slot, cell) in (0u32..).zip(&self.cells) {
             if let Some(cell) = cell {
                 deadlines.remind(end(cell), Due::Cell(self.number, slot));
@@ -307,10 +300,10 @@ impl Tally {
         for (at, amount) in parts {
             cell.window.add(window, *at, *amount);
         }
-        (cell.total, cell.last) = (total, *last);
+        cell.total = total;
         cell.first = parts.first().map_or(*last, |(first, _)| *first);
         self.base = self.base.max(total);
-        deadlines.remind(last.plus(life(window)), Due::Cell(self.number, slot));
+        deadlines.remind(end(window, *last), Due::Cell(self.number, slot));
     }
 
     fn add(
@@ -337,7 +330,7 @@ impl Tally {
         let window = self.window;
         let fresh = match self.cells[slot as usize]
             .as_mut()
-            .map(|cell| &mut cell.kind)
+            .and_then(|cell| cell.kind.as_deref_mut())
         {
             Some(Kind::Distinct(distinct)) => distinct.add(window, at, item),
             _ => true,
@@ -357,7 +350,7 @@ impl Tally {
         let slot = self.open(key, at, deadlines);
         let over = match self.cells[slot as usize]
             .as_mut()
-            .map(|cell| &mut cell.kind)
+            .and_then(|cell| cell.kind.as_deref_mut())
         {
             Some(Kind::Rate(bucket)) => bucket.add(amount),
             _ => false,
@@ -387,7 +380,6 @@ impl Tally {
             cell.first = at;
         }
         cell.total = cell.total.saturating_add(amount);
-        cell.last = at;
         let sum = cell.window.sum();
         if let Some(trail) = &mut cell.trail {
             trail.follow(seen, at);
@@ -415,8 +407,8 @@ impl Tally {
     }
 
     fn open(&mut self, key: Key, at: Stamp, deadlines: &mut Deadlines) -> u32 {
-        if let Some(slot) = self.by_key.get(&key) {
-            return *slot;
+        if let Some(slot) = self.find(&key) {
+            return slot;
         }
         if self.by_key.len() >= KEYS_LIMIT && key != OTHER_KEY {
             self.merged += 1;
@@ -427,7 +419,6 @@ impl Tally {
             window: Window::default(),
             total: self.base,
             first: at,
-            last: at,
             trail: None,
             kind: self.kind(),
             dirty: false,
@@ -439,19 +430,84 @@ impl Tally {
             self.cells.push(cell);
             u32::try_from(self.cells.len() - 1).unwrap_or(u32::MAX)
         };
-        self.by_key.insert(key, slot);
-        deadlines.remind(at.plus(life(self.window)), Due::Cell(self.number, slot));
+        self.by_key.insert(&key, slot, &self.cells);
+        deadlines.remind(end(self.window, at), Due::Cell(self.number, slot));
         slot
     }
 
-    fn kind(&self) -> Kind {
-        match (&self.definition.how, self.rate) {
-            (How::Distinct(_), _) => Kind::Distinct(Box::default()),
+    fn find(&self, key: &Key) -> Option<u32> {
+        self.by_key.find(key, &self.cells)
+    }
+
+    fn kind(&self) -> Option<Box<Kind>> {
+        let kind = match (&self.definition.how, self.rate) {
+            (How::Distinct(_), _) => Kind::Distinct(Distinct::default()),
             (How::Rate(_), Some(Amount::Rate { per_second, burst })) => {
-                Kind::Rate(Box::new(Bucket::new(per_second, burst, self.clock.clone())))
+                Kind::Rate(Bucket::new(per_second, burst, self.clock.clone()))
             }
-            _ => Kind::Sum,
+            _ => return None,
+        };
+        Some(Box::new(kind))
+    }
+}
+
+impl Cell {
+    fn end(&self, window: i64) -> Stamp {
+        self.window
+            .end(window)
+            .unwrap_or_else(|| end(window, self.first))
+    }
+}
+
+/// Slots by key, without a second copy of the keys: they are in the cells.
+#[derive(Debug)]
+struct Index {
+    table: HashTable<u32>,
+    state: State,
+}
+
+impl Index {
+    fn new(seed: u64) -> Self {
+        Self {
+            table: HashTable::new(),
+            state: State::with_seed(seed),
         }
+    }
+
+    fn find(&self, key: &Key, cells: &[Option<Cell>]) -> Option<u32> {
+        let is_it = |slot: &u32| {
+            cells[*slot as usize]
+                .as_ref()
+                .is_some_and(|cell| cell.key == *key)
+        };
+        self.table.find(self.state.hash_one(key), is_it).copied()
+    }
+
+    fn insert(&mut self, key: &Key, slot: u32, cells: &[Option<Cell>]) {
+        let state = &self.state;
+        let hash = |slot: &u32| {
+            cells[*slot as usize]
+                .as_ref()
+                .map_or(0, |cell| state.hash_one(cell.key))
+        };
+        self.table.insert_unique(state.hash_one(key), slot, hash);
+    }
+
+    fn remove(&mut self, key: &Key, slot: u32) {
+        if let Ok(entry) = self
+            .table
+            .find_entry(self.state.hash_one(key), |of| *of == slot)
+        {
+            entry.remove();
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn memory(&self) -> usize {
+        self.table.allocation_size()
     }
 }
 

@@ -46,6 +46,7 @@ impl Engine {
             pending_rows: Vec::new(),
             alerts_changed: std::collections::BTreeSet::new(),
             returning_takers: Vec::new(),
+            hosts: crate::map::map(seed),
             host,
             unknown,
         };

@@ -25,7 +25,7 @@ impl Engine {
                 continue;
             }
             if let Some(counted) = self.tallies[tally].count(seen, self.now, &mut self.deadlines) {
-                self.judge(tally, counted, seen.store, output);
+                self.judge(tally, counted, seen, output);
             }
         }
     }
@@ -34,21 +34,22 @@ impl Engine {
         &mut self,
         tally: usize,
         counted: Counted,
-        store: NameId,
+        seen: &Observation,
         output: &mut Output,
     ) {
         for index in 0..self.tallies[tally].limits.len() {
             let (rule, limit) = self.tallies[tally].limits[index];
-            let Some(threshold) = self.threshold(rule, limit, store) else {
+            let number = self.tallies[tally].number;
+            let Some(threshold) = self.threshold(rule, limit, seen.store) else {
                 continue;
             };
             match self.watches[rule as usize].judge(limit, counted, threshold, self.now) {
-                Verdict::Nothing => self.keep_trail(rule, tally, counted),
+                Verdict::Nothing => self.follow(rule, number, counted.key, seen),
                 Verdict::Over { value, threshold } => {
                     self.crossed(rule, limit, counted.key, value, threshold, output)
                 }
                 Verdict::Raise => {
-                    self.keep_trail(rule, tally, counted);
+                    self.follow(rule, number, counted.key, seen);
                     self.tell(rule, counted.key, AlertState::Firing, output);
                 }
             }

@@ -9,7 +9,11 @@ impl Engine {
             Sender::Host(_) | Sender::Unknown => None,
         };
         let member = actor.and_then(|actor| self.lineage.member(actor));
-        let today = self.today();
+        let today = if self.config.contracts.is_empty() {
+            None
+        } else {
+            self.today()
+        };
         let scoped = self.scopes.of(
             &self.config,
             &self.names,
@@ -45,7 +49,7 @@ impl Engine {
             .as_ref()
             .map_or(NOBODY, |name| self.names.intern(name));
         if let Sender::Host(local) = sent.sender {
-            seen.host = self.names.intern(&local.to_string().into());
+            (_, seen.host) = self.host_names(local);
         }
         let serves = self.serves(actor);
         let exposures = self.expose(&key, session, scope, sent.bytes, &serves);
@@ -75,13 +79,25 @@ impl Engine {
         }
     }
 
+    /// The session and the host of a recording's local address; kept, because a recording asks at every packet.
+    fn host_names(&mut self, local: IpAddr) -> (NameId, NameId) {
+        if let Some(names) = self.hosts.get(&local) {
+            return *names;
+        }
+        let session = self.names.intern(&format!("host:{local}").into());
+        let host = self.names.intern(&local.to_string().into());
+        if self.hosts.len() < crate::names::NAMES_LIMIT {
+            self.hosts.insert(local, (session, host));
+        }
+        (session, host)
+    }
+
     pub(super) fn sender(&mut self, sent: &Sent) -> (RunKey, NameId) {
         match sent.sender {
             Sender::Actor(actor) => self.whose(actor),
             Sender::Host(local) => {
-                let name: Name = format!("host:{local}").into();
-                let session = self.names.intern(&name);
-                (RunKey::Host(name), session)
+                let (session, _) = self.host_names(local);
+                (RunKey::Host(local), session)
             }
             Sender::Unknown => (RunKey::Unknown, self.unknown),
         }

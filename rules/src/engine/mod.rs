@@ -13,6 +13,7 @@ use crate::event::{
 use crate::hold::{HOLD_LIFE, Holdings};
 use crate::key::Key;
 use crate::lineage::{Lineage, Member, Moved, RunKey};
+use crate::map::Map;
 use crate::names::{NOBODY, NameId, Names};
 use crate::observation::{Observation, SUBJECTS, Subject};
 use crate::output::{AlertState, Output, Rows, Snapshot};
@@ -57,6 +58,7 @@ pub struct Engine {
     pending_rows: Vec<Row>,
     alerts_changed: BTreeSet<(u32, Key)>,
     returning_takers: Vec<Actor>,
+    hosts: Map<IpAddr, (NameId, NameId)>,
     host: NameId,
     unknown: NameId,
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Engine, Key, Name};
+use super::{Engine, Key, Name, Observation, Phase};
 use crate::output::{AlertState, Evidence, Output, Transition};
 use crate::rule::{Amount, KeyField, Measure, Scope};
 use crate::trail::Trail;
@@ -100,21 +100,23 @@ impl Engine {
         of(&watch.tallies[limit as usize]).or_else(|| watch.tallies.iter().find_map(of))
     }
 
-    /// A firing alert keeps the newest trail of its tally.
-    pub(super) fn keep_trail(&mut self, rule: u32, tally: usize, counted: crate::tally::Counted) {
+    /// A firing alert follows what its limit counts; its own trail, so that a restart does not begin it anew.
+    pub(super) fn follow(&mut self, rule: u32, tally: u32, key: Key, seen: &Observation) {
         let watch = &mut self.watches[rule as usize];
-        let Some(slot) = watch.find(&counted.key) else {
+        let Some(slot) = watch.find(&key) else { return };
+        let Some(limit) = watch.alert(slot).map(|alert| alert.limit as usize) else {
             return;
         };
-        let number = self.tallies[tally].number;
-        let tallies = watch.tallies.clone();
-        if let Some(alert) = watch.alert_mut(slot)
-            && tallies[alert.limit as usize] == number
-            && alert.trail.is_some()
-            && let Some(cell) = self.tallies[tally].cell(&counted.key)
+        if watch.tallies.get(limit) != Some(&tally) {
+            return;
+        }
+        if let Some(alert) = watch
+            .alert_mut(slot)
+            .filter(|alert| matches!(alert.phase, Phase::Firing(_)))
+            && let Some(trail) = &mut alert.trail
         {
-            alert.trail.clone_from(&cell.trail);
-            self.alerts_changed.insert((rule, counted.key));
+            trail.follow(seen, self.now);
+            self.alerts_changed.insert((rule, key));
         }
     }
 }

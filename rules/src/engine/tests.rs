@@ -292,6 +292,17 @@ fn a_restart_tells_an_alert_once_and_at_the_same_total() {
             .map(|t| (t.value, t.limit))
             .collect();
         assert_eq!(leaves, [(1200, 1000)], "killed after {killed_after}");
+        let ended = run(&mut second, &[(200 * SECOND, Event::Wake)]);
+        let last = ended
+            .iter()
+            .find(|t| &*t.rule == "leaves")
+            .expect("it resolves");
+        assert_eq!(
+            (last.state, last.value, last.evidence.bytes),
+            (AlertState::Resolved, 2400, 2400),
+            "{killed_after}"
+        );
+        assert_eq!(last.evidence.destinations, ["203.0.113.9:443"]);
     }
 }
 

@@ -126,6 +126,9 @@ impl Holdings {
     /// The slot of a run that holds something.
     #[must_use]
     pub fn find(&self, key: &RunKey) -> Option<u32> {
+        if self.by_key.is_empty() {
+            return None;
+        }
         self.by_key.get(key).copied()
     }
 
