@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Actor, Due, Engine, Gap, GapKind, Key, Name, NameId, Row, RunKey, Stamp};
 use crate::alert::{Alert, Phase};
 use crate::event::{FileId, RowKind};
-use crate::hold::{Contents, HOLD_LIFE, Label, RunNo};
+use crate::hold::{Contents, HOLD_LIFE, Kept, Label, RunNo};
 use crate::output::{Output, Rows};
 
 #[derive(Serialize, Deserialize)]
@@ -14,7 +14,7 @@ struct RunRow {
     session: Name,
     no: RunNo,
     takers: Vec<Actor>,
-    held: Vec<(Name, Contents)>,
+    held: Vec<(Name, Kept)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,7 +66,11 @@ impl Engine {
                 session: self.names.text(run.session).clone(),
                 no: run.no,
                 takers: run.takers.clone(),
-                held: self.named(run.held.iter().map(|held| (held.store, &held.contents))),
+                held: run
+                    .held
+                    .iter()
+                    .map(|held| (self.names.text(held.store).clone(), held.kept()))
+                    .collect(),
             };
             rows.push(Row {
                 kind: RowKind::Held,
@@ -185,7 +189,11 @@ impl Engine {
             return Ok(());
         }
         let session = self.names.intern(&row.session);
-        let held = self.numbered(row.held, 0);
+        let held = row
+            .held
+            .into_iter()
+            .map(|(store, kept)| (self.names.intern(&store), kept))
+            .collect();
         let slot = self.holdings.restore_run(&row.key, session, row.no, held);
         // Whoever took it may still live: the processes that are known at start say so.
         self.returning_takers.extend(row.takers);

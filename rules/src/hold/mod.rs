@@ -1,5 +1,7 @@
 //! Held data: which session run holds how much of which store, and what carries it on.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Actor, FileId, Read, Stamp};
 use crate::lineage::RunKey;
 use crate::map::{Map, State, map};
@@ -411,13 +413,21 @@ impl Holdings {
         key: &RunKey,
         session: NameId,
         no: RunNo,
-        held: Vec<(NameId, Contents)>,
+        kept: Vec<(NameId, Kept)>,
     ) -> u32 {
         let slot = self.open(key, session);
         self.runs[slot as usize].no = no;
         self.next_no = self.next_no.max(no.0 + 1);
-        for (store, contents) in held {
-            self.held(slot, store).contents = contents;
+        for (store, kept) in kept {
+            let held = self.held(slot, store);
+            held.contents = kept.contents;
+            for (scope, bytes, records) in kept.exposed {
+                let exposed = Exposed {
+                    bytes: window(&bytes),
+                    records: window(&records),
+                };
+                held.exposed.push((scope, exposed));
+            }
         }
         slot
     }
@@ -504,7 +514,35 @@ impl Run {
     }
 }
 
+/// What a restart keeps of what a run holds: which files it was is forgotten, how much was exposed is not.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Kept {
+    contents: Contents,
+    exposed: Vec<(Scope, Vec<(Stamp, u64)>, Vec<(Stamp, u64)>)>,
+}
+
+fn window(parts: &[(Stamp, u64)]) -> Window {
+    let mut window = Window::default();
+    for (at, amount) in parts {
+        window.add(HOLD_LIFE, *at, *amount);
+    }
+    window
+}
+
 impl Held {
+    /// What a restart keeps.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let parts = |window: &Window| window.parts(HOLD_LIFE).collect();
+        let exposed = |(scope, exposed): &(Scope, Exposed)| {
+            (*scope, parts(&exposed.bytes), parts(&exposed.records))
+        };
+        Kept {
+            contents: self.contents.clone(),
+            exposed: self.exposed.iter().map(exposed).collect(),
+        }
+    }
+
     fn is_idle(&self, at: Stamp) -> bool {
         self.contents.is_empty()
             && self
