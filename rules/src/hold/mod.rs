@@ -1,28 +1,25 @@
 //! Held data: which session run holds how much of which store, and what carries it on.
 
-use serde::{Deserialize, Serialize};
-
 use crate::event::{Actor, FileId, Read, Stamp};
 use crate::lineage::RunKey;
 use crate::map::{Map, State, map};
 use crate::names::NameId;
 use crate::rule::Scope;
-use crate::window::Window;
 
 mod label;
 mod part;
+mod run;
 #[cfg(test)]
 mod tests;
 
 pub use label::{LABEL_LIFE, LABELS_LIMIT, Label, Labels, Reminder};
 pub use part::{Amount, Contents, HOLD_LIFE, RunNo};
+pub use run::{Exposure, Held, Kept, Run};
 
 /// Files remembered per session and store, in all; beyond, a file read again counts again.
 pub const SEEN_LIMIT: usize = 2_097_152;
 /// Session runs that hold something, at the most; beyond, they share the last one.
 pub const RUNS_LIMIT: usize = 65_536;
-/// An exposure is booked up to this many times what is held: base64, a retry.
-const EXPOSURE_CAP: u64 = 2;
 
 /// Who holds what.
 #[derive(Debug)]
@@ -50,40 +47,6 @@ pub struct Changed {
     pub gone: Vec<RunKey>,
 }
 
-/// A session run that holds something.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// Which; `None` = the slot is free.
-    pub key: Option<RunKey>,
-    /// Its number.
-    pub no: RunNo,
-    /// Its session's name.
-    pub session: NameId,
-    /// Processes alive that took something: while there are any, nothing expires.
-    pub takers: Vec<Actor>,
-    /// Per store, in the order in which they were first read.
-    pub held: Vec<Held>,
-    dirty: bool,
-}
-
-/// What a run holds of one store.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// The store.
-    pub store: NameId,
-    /// How much, and from whom.
-    pub contents: Contents,
-    /// Bytes counted per file, so that reading twice is holding once.
-    seen: Map<u64, u64>,
-    exposed: Vec<(Scope, Exposed)>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Exposed {
-    bytes: Window,
-    records: Window,
-}
-
 /// What a read added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Taken {
@@ -91,21 +54,6 @@ pub struct Taken {
     pub bytes: u64,
     /// 1 if the file is new to this session.
     pub files: u64,
-}
-
-/// What a send exposed of one store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exposure {
-    /// The store.
-    pub store: NameId,
-    /// Bytes booked.
-    pub bytes: u64,
-    /// Records that became exposed, about.
-    pub records: u64,
-    /// Bytes of the session's last 24 h in this scope, these included.
-    pub bytes_so_far: u64,
-    /// Records of the session's last 24 h in this scope, these included.
-    pub records_so_far: u64,
 }
 
 impl Holdings {
@@ -420,14 +368,7 @@ impl Holdings {
         self.next_no = self.next_no.max(no.0 + 1);
         for (store, kept) in kept {
             let held = self.held(slot, store);
-            held.contents = kept.contents;
-            for (scope, bytes, records) in kept.exposed {
-                let exposed = Exposed {
-                    bytes: window(&bytes),
-                    records: window(&records),
-                };
-                held.exposed.push((scope, exposed));
-            }
+            held.put_back(kept);
         }
         slot
     }
@@ -495,105 +436,6 @@ impl Holdings {
     fn hash(&self, file: FileId) -> u64 {
         use std::hash::BuildHasher;
         State::with_seed(self.seed).hash_one(file)
-    }
-}
-
-impl Run {
-    /// Lets go of what is older than a day. What was forgotten may be read, and counted, again.
-    fn expire(&mut self, at: Stamp, seen: &mut usize) -> bool {
-        let mut any = false;
-        for held in &mut self.held {
-            if held.contents.expire(at) {
-                *seen -= held.seen.len();
-                held.seen.clear();
-                held.seen.shrink_to_fit();
-                any = true;
-            }
-        }
-        any
-    }
-}
-
-/// What a restart keeps of what a run holds: which files it was is forgotten, how much was exposed is not.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Kept {
-    contents: Contents,
-    exposed: Vec<(Scope, Vec<(Stamp, u64)>, Vec<(Stamp, u64)>)>,
-}
-
-fn window(parts: &[(Stamp, u64)]) -> Window {
-    let mut window = Window::default();
-    for (at, amount) in parts {
-        window.add(HOLD_LIFE, *at, *amount);
-    }
-    window
-}
-
-impl Held {
-    /// What a restart keeps.
-    #[must_use]
-    pub fn kept(&self) -> Kept {
-        let parts = |window: &Window| window.parts(HOLD_LIFE).collect();
-        let exposed = |(scope, exposed): &(Scope, Exposed)| {
-            (*scope, parts(&exposed.bytes), parts(&exposed.records))
-        };
-        Kept {
-            contents: self.contents.clone(),
-            exposed: self.exposed.iter().map(exposed).collect(),
-        }
-    }
-
-    fn is_idle(&self, at: Stamp) -> bool {
-        self.contents.is_empty()
-            && self
-                .exposed
-                .iter()
-                .all(|(_, exposed)| exposed.bytes.sum_at(HOLD_LIFE, at) == 0)
-    }
-
-    /// `served`: bytes a record, if the session serves the store.
-    fn expose(
-        &mut self,
-        scope: Scope,
-        bytes: u64,
-        at: Stamp,
-        served: Option<f64>,
-    ) -> Option<Exposure> {
-        let holds = self.contents.total().bytes;
-        if holds == 0 && served.is_none() {
-            return None;
-        }
-        let index = self
-            .exposed
-            .iter()
-            .position(|(of, _)| *of == scope)
-            .unwrap_or_else(|| {
-                self.exposed.push((scope, Exposed::default()));
-                self.exposed.len() - 1
-            });
-        let exposed = &mut self.exposed[index].1;
-        let before = exposed.bytes.sum_at(HOLD_LIFE, at);
-        let room = holds.saturating_mul(EXPOSURE_CAP).saturating_sub(before);
-        let bytes = if served.is_some() {
-            bytes
-        } else {
-            bytes.min(room)
-        };
-        exposed.bytes.add(HOLD_LIFE, at, bytes);
-        let total = before.saturating_add(bytes);
-        let held = self.contents.exposed_records(total);
-        let records = held.max(served.map_or(0.0, |each| total as f64 / each)) as u64;
-        let more = records.saturating_sub(exposed.records.sum_at(HOLD_LIFE, at));
-        exposed.records.add(HOLD_LIFE, at, more);
-        let records_so_far = exposed.records.sum();
-        let exposure = Exposure {
-            store: self.store,
-            bytes,
-            records: more,
-            bytes_so_far: total,
-            records_so_far,
-        };
-        (bytes > 0).then_some(exposure)
     }
 }
 
