@@ -16,7 +16,7 @@ use super::frame::{Tcp, number};
 pub const FLOW_LIMIT: usize = 1 << 20;
 
 /// Conversations with something to tell after which the table asks to be drained at once. Bounds what a drain makes.
-const DIRTY_LIMIT: usize = 1 << 16;
+const DIRTY_LIMIT: usize = 1 << 17;
 
 /// A hole in the sequence numbers of up to this many bytes is data that left and was not captured; a larger one is
 /// another conversation or nonsense. Larger than any window in use, far smaller than a random number.
@@ -37,13 +37,22 @@ const CLOSED_TICKS: Tick = 10 * TICKS_PER_SECOND;
 const ROUND_TICKS: Tick = 30 * TICKS_PER_SECOND;
 
 /// One conversation as its local end sends it. Addresses as IPv6, IPv4 mapped into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Eq)]
 pub struct Key {
     local: [u8; 16],
     remote: [u8; 16],
     local_port: u16,
     remote_port: u16,
     protocol: u8,
+}
+
+/// As numbers: comparing arrays of bytes is a call, for every packet.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        u128::from_ne_bytes(self.local) == u128::from_ne_bytes(other.local)
+            && u128::from_ne_bytes(self.remote) == u128::from_ne_bytes(other.remote)
+            && self.ports_and_protocol() == other.ports_and_protocol()
+    }
 }
 
 impl Key {
@@ -66,14 +75,17 @@ impl Key {
     }
 
     fn hash(&self, state: &RandomState) -> u64 {
-        let ports = u64::from(self.local_port) << 32
-            | u64::from(self.remote_port) << 8
-            | u64::from(self.protocol);
         state.hash_one((
             u128::from_ne_bytes(self.local),
             u128::from_ne_bytes(self.remote),
-            ports,
+            self.ports_and_protocol(),
         ))
+    }
+
+    fn ports_and_protocol(&self) -> u64 {
+        u64::from(self.local_port) << 32
+            | u64::from(self.remote_port) << 8
+            | u64::from(self.protocol)
     }
 }
 
@@ -218,10 +230,16 @@ impl FlowTable {
         entry.look(segment)
     }
 
+    /// Conversations with something to tell.
+    #[must_use]
+    pub fn untold(&self) -> usize {
+        self.dirty.len() + self.orphans.len()
+    }
+
     /// Whether enough has something to tell that a drain should not wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.dirty.len() + self.orphans.len() >= DIRTY_LIMIT
+        self.untold() >= DIRTY_LIMIT
     }
 
     /// What happened since the start.

@@ -18,6 +18,13 @@ pub const BATCH_LIMIT: usize = 4096;
 /// Differences are told this often in the capture's time, nanoseconds; as often as a live sensor does.
 const DRAIN_PERIOD: i64 = SECOND / TICKS_PER_SECOND as i64;
 
+/// With more conversations than this to tell of, a drain may wait until [`DENSE_PERIOD`] has passed: then many of them
+/// are told as one, and the engine keeps up with a capture of a million flows.
+const DENSE: usize = 2048;
+
+/// The longest that differences wait, nanoseconds: an alert may come after at most this much of line rate.
+const DENSE_PERIOD: i64 = SECOND;
+
 /// Takes batches. False means that nobody wants more.
 pub type Sink<'a> = dyn FnMut(Vec<Stamped>) -> bool + 'a;
 
@@ -27,6 +34,7 @@ pub struct Recording {
     meter: Meter,
     clock: CaptureClock,
     next_drain: Stamp,
+    last_drain: Stamp,
     /// The wall offset that was told last.
     told_offset: Option<i64>,
     /// Unreadable frames that were told.
@@ -79,6 +87,7 @@ impl Recording {
             meter: Meter::new(vantage, internal),
             clock: CaptureClock::default(),
             next_drain: Stamp(DRAIN_PERIOD),
+            last_drain: Stamp(0),
             told_offset: None,
             told_unreadable: 0,
         }
@@ -154,7 +163,10 @@ impl Recording {
         let now = self.clock.stamp(wall);
         let mut wanted = true;
         if now >= self.next_drain {
-            wanted = self.drain(self.next_drain, sink);
+            if !self.may_wait(now) {
+                wanted = self.drain(self.next_drain, sink);
+                self.last_drain = self.next_drain;
+            }
             let periods = now.0 / DRAIN_PERIOD + 1;
             self.next_drain = Stamp(periods.saturating_mul(DRAIN_PERIOD));
         }
@@ -163,6 +175,10 @@ impl Recording {
             wanted = self.drain(now, sink);
         }
         wanted
+    }
+
+    fn may_wait(&self, now: Stamp) -> bool {
+        self.meter.flows().untold() > DENSE && now.since(self.last_drain) < DENSE_PERIOD
     }
 
     fn drain(&mut self, at: Stamp, sink: &mut Sink<'_>) -> bool {

@@ -223,6 +223,39 @@ fn many_flows_are_told_in_bounded_batches() {
     assert_eq!(read.events.len(), 1 + 10_000);
 }
 
+/// Dense captures are told once a second; what is told, and the order of time, stay.
+#[test]
+fn dense_captures_are_told_once_a_second() {
+    let mut packets = Vec::new();
+    for quarter in 0..12_u32 {
+        for number in 0..=DENSE as u32 {
+            let mut packet = Vec::new();
+            let [_, _, high, low] = number.to_be_bytes();
+            etherparse::PacketBuilder::ipv4([10, 0, high, low], [203, 0, 113, 9], 64)
+                .udp(40000, 9)
+                .write(&mut packet, &[0; 3])
+                .unwrap();
+            let length = packet.len() as u32;
+            packets.push(record_of(
+                START + quarter / 4,
+                quarter % 4 * 250_000,
+                &packet,
+                length,
+            ));
+        }
+    }
+    let read = read(&capture(&packets));
+    let mut stamps: Vec<i64> = read
+        .events
+        .iter()
+        .map(|event| event.at.0 / 1_000_000)
+        .collect();
+    assert!(stamps.is_sorted());
+    stamps.dedup();
+    assert_eq!(stamps, [1000, 2000, 2750]);
+    assert_eq!(read.summary.flows.bytes, 12 * 3 * (DENSE as u64 + 1));
+}
+
 #[test]
 fn a_reader_that_wants_no_more_stops_the_reading() {
     let directory = tempfile::tempdir().unwrap();
