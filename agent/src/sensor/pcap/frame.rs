@@ -117,17 +117,48 @@ pub struct Fragment {
 /// Looks into a frame of `wire_len` bytes, of which `data` was captured.
 #[must_use]
 pub fn look<'a>(link: Link, data: &'a [u8], wire_len: usize) -> Seen<'a> {
-    let sliced = match link {
-        Link::Ethernet => match LaxSlicedPacket::from_ethernet(data) {
-            Ok(sliced) => sliced,
-            Err(_) => return Seen::Unreadable,
-        },
-        Link::Sll => return look_ether_type(data, wire_len, 14, 16),
-        Link::Sll2 => return look_ether_type(data, wire_len, 0, 20),
-        Link::Null => return look_ip(data, wire_len, 4),
-        Link::Raw => return look_ip(data, wire_len, 0),
+    match link {
+        Link::Ethernet => plain(data, wire_len).unwrap_or_else(|| look_ethernet(data, wire_len)),
+        Link::Sll => look_ether_type(data, wire_len, 14, 16),
+        Link::Sll2 => look_ether_type(data, wire_len, 0, 20),
+        Link::Null => look_ip(data, wire_len, 4),
+        Link::Raw => look_ip(data, wire_len, 0),
+    }
+}
+
+/// The short way for what nearly every frame is: Ethernet without tags, IPv4 without options, whole, with TCP or UDP.
+/// Finds what [`look_ethernet`] finds, which a test holds it to, in a third of the time.
+fn plain(data: &[u8], wire_len: usize) -> Option<Seen<'_>> {
+    const ETHERNET_BYTES: usize = 14;
+    const IP_BYTES: usize = 20;
+    let header: &[u8; IP_BYTES] = data.get(ETHERNET_BYTES..)?.first_chunk()?;
+    let is_ipv4 = data[12..14] == [8, 0] && header[0] == 0x45;
+    let is_whole = u16::from_be_bytes([header[6], header[7]]) & 0x3fff == 0;
+    let protocol = header[9];
+    if !is_ipv4 || !is_whole || !matches!(protocol, number::TCP | number::UDP) {
+        return None;
+    }
+    let packet = &data[ETHERNET_BYTES..];
+    let said = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let said = (said >= IP_BYTES).then_some(said);
+    let segment = &packet[IP_BYTES..said.unwrap_or(packet.len()).min(packet.len())];
+    let address =
+        |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+    let ip = Ip {
+        source: address(12).into(),
+        destination: address(16).into(),
+        protocol,
+        fragment: None,
+        bytes: payload_bytes(data, header, said, segment, wire_len),
     };
-    packet(&sliced, data, wire_len)
+    Some(transport(ip, segment))
+}
+
+fn look_ethernet(data: &[u8], wire_len: usize) -> Seen<'_> {
+    match LaxSlicedPacket::from_ethernet(data) {
+        Ok(sliced) => packet(&sliced, data, wire_len),
+        Err(_) => Seen::Unreadable,
+    }
 }
 
 /// A header of `header_bytes` bytes with an EtherType at `at`, then what that type says.

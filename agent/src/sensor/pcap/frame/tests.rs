@@ -266,6 +266,24 @@ mod property {
             bounded(&look(link, &data, wire_len), &data, wire_len);
         }
 
+        /// The long way is the oracle of the short one.
+        #[test]
+        fn both_ways_find_the_same(
+            mutations in proptest::collection::vec((prop_oneof![12_usize..60, 0_usize..160], any::<u8>()), 0..3),
+            cut in 0_usize..160,
+            wire_len in 0_usize..100_000,
+            datagram: bool,
+        ) {
+            let mut data = tcp_frame();
+            data[14 + 9] = if datagram { number::UDP } else { number::TCP };
+            for (at, byte) in mutations {
+                let count = data.len();
+                data[at % count] = byte;
+            }
+            data.truncate(cut);
+            prop_assert_eq!(look(Link::Ethernet, &data, wire_len), look_ethernet(&data, wire_len));
+        }
+
         #[test]
         fn mutated_frames_do_not_either(
             mutations in proptest::collection::vec((0_usize..150, any::<u8>()), 0..8),
