@@ -257,6 +257,8 @@ mod property {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
         #[test]
         fn nothing_panics_and_nothing_counts_more_than_the_wire(
             link in links(),
@@ -269,8 +271,11 @@ mod property {
         /// The long way is the oracle of the short one.
         #[test]
         fn both_ways_find_the_same(
-            mutations in proptest::collection::vec((prop_oneof![12_usize..60, 0_usize..160], any::<u8>()), 0..3),
-            cut in 0_usize..160,
+            mutations in proptest::collection::vec(
+                (12_usize..60, prop_oneof![any::<u8>(), (0_u32..8).prop_map(|bit| 1 << bit)]),
+                0..3,
+            ),
+            cut in prop_oneof![Just(160_usize), 0_usize..160],
             wire_len in 0_usize..100_000,
             datagram: bool,
         ) {
