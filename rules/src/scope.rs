@@ -51,7 +51,7 @@ impl Scopes {
     /// The scope of bytes on a flow; `None` on this host itself. With the contract's index, if it is one.
     #[must_use]
     pub fn of(
-        &self,
+        &mut self,
         config: &Config,
         names: &Names,
         flow: &Flow,
@@ -66,13 +66,10 @@ impl Scopes {
         if let Some(index) = contract(&config.contracts, names, remote, member, today) {
             return Some((Scope::Contract, Some(index)));
         }
-        let seen = self
-            .relays_seen
-            .get(&remote)
-            .is_some_and(|last| at.since(*last) < RELAY_LIFE);
         if !config.internal.iter().any(|net| net.contains(&remote.ip())) {
             return Some((Scope::External, None));
         }
+        let seen = self.still_relays(remote, at);
         let named = config.relays.iter().any(|relay| relay.holds(remote));
         Some((
             if seen || named {
@@ -82,6 +79,17 @@ impl Scopes {
             },
             None,
         ))
+    }
+
+    /// A tunnel greets once and may live for days: what goes through it keeps it known.
+    fn still_relays(&mut self, remote: SocketAddr, at: Stamp) -> bool {
+        match self.relays_seen.get_mut(&remote) {
+            Some(last) if at.since(*last) < RELAY_LIFE => {
+                *last = at;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 }
 

@@ -43,40 +43,43 @@ impl Totals {
     /// A store was read.
     pub fn read(&mut self, store: NameId, bytes: u64, files: u64) {
         let total = self.read.entry(store).or_default();
-        total.0 += bytes;
-        total.1 += files;
+        total.0 = total.0.saturating_add(bytes);
+        total.1 = total.1.saturating_add(files);
     }
 
     /// A store's data was exposed.
     pub fn exposed(&mut self, store: NameId, scope: Scope, bytes: u64, records: u64) {
         let total = self.exposed.entry((store, scope)).or_default();
-        total.0 += bytes;
-        total.1 += records;
+        total.0 = total.0.saturating_add(bytes);
+        total.1 = total.1.saturating_add(records);
     }
 
     /// Bytes left.
     pub fn sent(&mut self, scope: Scope, bytes: u64, contract: Option<usize>) {
-        self.sent[scope as usize] += bytes;
+        self.sent[scope as usize] = self.sent[scope as usize].saturating_add(bytes);
         if let Some(name) = contract.and_then(|index| self.contract_names.get(index)) {
-            *self.contracts.entry(name.clone()).or_default() += bytes;
+            let total = self.contracts.entry(name.clone()).or_default();
+            *total = total.saturating_add(bytes);
         }
     }
 
     /// Bytes left by an interface, by its own counter.
     pub fn wire(&mut self, interface: NameId, bytes: u64) {
-        self.interfaces.entry(interface).or_default().0 += bytes;
+        let total = &mut self.interfaces.entry(interface).or_default().0;
+        *total = total.saturating_add(bytes);
     }
 
     /// Bytes with a known sender left by an interface.
     pub fn attributed(&mut self, interface: NameId, bytes: u64) {
-        self.interfaces.entry(interface).or_default().1 += bytes;
+        let total = &mut self.interfaces.entry(interface).or_default().1;
+        *total = total.saturating_add(bytes);
     }
 
     /// A sensor lost something.
     pub fn lost(&mut self, sensor: NameId, events: u64, bytes: u64) {
         let total = self.lost.entry(sensor).or_default();
-        total.0 += events;
-        total.1 += bytes;
+        total.0 = total.0.saturating_add(events);
+        total.1 = total.1.saturating_add(bytes);
     }
 
     /// All of it.

@@ -73,11 +73,13 @@ impl Trail {
             }
         }
         let amounts = &seen.amounts;
-        self.bytes += amounts
-            .exposed_bytes
-            .max(amounts.sent_bytes)
-            .max(amounts.read_bytes);
-        self.records += amounts.exposed_records;
+        self.bytes = self.bytes.saturating_add(
+            amounts
+                .exposed_bytes
+                .max(amounts.sent_bytes)
+                .max(amounts.read_bytes),
+        );
+        self.records = self.records.saturating_add(amounts.exposed_records);
         self.files = self.files.max(seen.held.files.round() as u64);
         self.scope = seen.scope.or(self.scope);
         self.why = seen.why.clone().or_else(|| self.why.take());

@@ -58,6 +58,10 @@ impl Engine {
     /// the same; alerts are kept by rule name; a firing alert of a rule that is gone is resolved.
     pub(super) fn rebuild(&mut self, config: Config, rules: Vec<Rule>, output: &mut Output) {
         self.resolve_dropped(&rules, output);
+        // Rules are numbered anew below: what changed under the old numbers is written down first.
+        let mut rows = std::mem::take(&mut self.pending_rows);
+        self.alert_rows(&mut rows);
+        self.pending_rows = rows;
         let old_tallies = std::mem::take(&mut self.tallies);
         let old_watches = std::mem::take(&mut self.watches);
         self.config = config;
@@ -79,6 +83,10 @@ impl Engine {
 
     fn install(&mut self, rules: Vec<Rule>) {
         self.totals.contracts(&self.config);
+        // First in the table of names, which an attacker can fill: a store must never become `other`.
+        for store in &self.config.stores {
+            self.names.intern(&store.name);
+        }
         self.by_subject = std::array::from_fn(|_| Vec::new());
         let has_stores = !self.config.stores.is_empty();
         for (number, mut rule) in (0u32..).zip(rules) {

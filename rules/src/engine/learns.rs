@@ -28,7 +28,7 @@ impl Engine {
         const STEP: i64 = 60 * crate::event::SECOND;
         let before = self.wall_offset.replace(wall_offset);
         let step = before.map_or(0, |before| wall_offset.saturating_sub(before));
-        if step.abs() > STEP {
+        if step.unsigned_abs() > STEP.unsigned_abs() {
             let why = format!(
                 "the wall clock was set {} s; see who did, and check the time source",
                 step / crate::event::SECOND

@@ -6,14 +6,9 @@ impl Engine {
     pub(super) fn read(&mut self, read: &Read, output: &mut Output) {
         let (key, session) = self.whose(read.actor);
         let Some(store) = &read.store else {
-            if let Some(slot) = self
-                .holdings
-                .read_file(&key, session, read.file, read.bytes, self.now)
-            {
-                self.deadlines
-                    .remind(self.now.plus(HOLD_LIFE), Due::Run(slot));
-                self.mark_taker(read.actor, slot);
-            }
+            self.passed(read.actor, &key, |holdings, now| {
+                holdings.read_file(&key, session, read.file, read.bytes, now)
+            });
             return;
         };
         let store = self.names.intern(store);
@@ -81,8 +76,11 @@ impl Engine {
                     files: 1.0,
                     records,
                 };
-                let (label, until) = self.holdings.left_store(store, *file, amount, self.now);
-                self.deadlines.remind(until, Due::Label(label));
+                if let Some((label, until)) =
+                    self.holdings.left_store(store, *file, amount, self.now)
+                {
+                    self.deadlines.remind(until, Due::Label(label));
+                }
             }
             (Place::Unit(unit), Place::Actor(actor)) => {
                 let (key, session) = self.whose(*actor);

@@ -132,7 +132,7 @@ impl Engine {
         }
     }
 
-    fn alert_rows(&mut self, rows: &mut Rows) {
+    pub(super) fn alert_rows(&mut self, rows: &mut Rows) {
         let changed = std::mem::take(&mut self.alerts_changed);
         for (rule, key) in changed {
             let watch = &self.watches[rule as usize];
@@ -210,7 +210,7 @@ impl Engine {
             until: row.until.plus(shift),
             contents,
         };
-        let (slot, until) = self.holdings.labels.restore(label);
+        let (slot, until) = self.holdings.restore_label(label);
         self.deadlines.remind(until, Due::Label(slot));
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Engine {
             return Ok(());
         };
         let limits = watch.rule.limits.len();
-        let totals = watch
+        let totals: Vec<u64> = watch
             .tallies
             .iter()
             .map(|tally| self.tallies[*tally as usize].total(&key))
@@ -264,6 +264,10 @@ impl Engine {
             return Ok(());
         };
         let mut old = row.alert;
+        // A window that has ended since is counted anew: what was told of it must not hide what comes.
+        for (told, total) in old.told.iter_mut().zip(&totals) {
+            *told = (*told).min(*total);
+        }
         old.key = key;
         old.since = old.since.plus(shift);
         old.trail = old

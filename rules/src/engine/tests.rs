@@ -493,3 +493,94 @@ impl Engine {
             .min()
     }
 }
+
+#[test]
+fn what_was_told_before_a_restart_never_hides_what_comes_after() {
+    let day = 24 * 3600 * SECOND;
+    let leak = |at: i64, inode: u64| {
+        [
+            (at, known(5)),
+            (at, read(5, inode, 10_000)),
+            (at, sent(5, "203.0.113.9:443", 6_000)),
+        ]
+    };
+    let mut first = engine();
+    run(&mut first, &leak(0, 1));
+    let mut rows = std::collections::BTreeMap::new();
+    for at in [SECOND, 40 * day] {
+        run(&mut first, &[(at, Event::Wake)]);
+        rows.extend(
+            first
+                .take_rows()
+                .into_iter()
+                .map(|row| ((row.kind, row.id.clone()), row)),
+        );
+    }
+    let mut second = engine();
+    let kept = rows.into_values().filter(|row| row.body.is_some());
+    let mut events: Vec<(i64, Event)> = kept
+        .map(|row| (41 * day, Event::Restore(Restore { row, shift: 0 })))
+        .collect();
+    events.extend(leak(42 * day, 2));
+    let told = run(&mut second, &events);
+    assert!(
+        told.iter()
+            .any(|t| &*t.rule == "leaves" && t.state == AlertState::Firing),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_reload_may_drop_a_rule_that_fires() {
+    let mut engine = engine();
+    let mut fewer = setup();
+    fewer.rules[0].text = RULES
+        .split("---")
+        .next()
+        .expect("the first rule")
+        .to_owned();
+    let blind = Event::Gap(Gap {
+        sensor: "files".into(),
+        kind: GapKind::Blind,
+        events: 1,
+        bytes: 0,
+        why: "x".into(),
+    });
+    run(&mut engine, &[(0, blind.clone()), (0, blind)]);
+    engine.take_rows();
+    let told = run(&mut engine, &[(1, Event::Reload(Box::new(fewer)))]);
+    assert_eq!(shown(&told), ["0 Resolved blind files 2/2 1x"]);
+    assert!(
+        engine
+            .take_rows()
+            .iter()
+            .any(|row| row.id.contains("blind"))
+    );
+}
+
+#[test]
+fn a_tunnel_that_is_used_stays_a_relay() {
+    let hour = 3600 * SECOND;
+    let relay = Fact::Relay {
+        address: "10.0.0.6:1080".parse().expect("an address"),
+        protocol: "socks".into(),
+    };
+    let mut engine = engine();
+    run(
+        &mut engine,
+        &[
+            (0, known(5)),
+            (0, Event::Fact(relay)),
+            (20 * hour, sent(5, "10.0.0.6:1080", 1)),
+            (40 * hour, sent(5, "10.0.0.6:1080", 1)),
+            (70 * hour, sent(5, "10.0.0.6:1080", 1)),
+        ],
+    );
+    let sent: Vec<u64> = engine
+        .snapshot()
+        .sent_bytes
+        .iter()
+        .map(|(_, bytes)| *bytes)
+        .collect();
+    assert_eq!(sent, [0, 1, 2, 0]);
+}

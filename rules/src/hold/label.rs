@@ -65,11 +65,17 @@ impl Labels {
         self.by_file.is_empty()
     }
 
-    /// Changes the label of a file, made if need be; its life begins anew.
-    pub fn change(&mut self, file: FileId, at: Stamp, change: impl FnOnce(&mut Label)) -> Reminder {
+    /// Changes the label of a file, made if need be; its life begins anew. A new one wants to be looked at.
+    pub fn change(
+        &mut self,
+        file: FileId,
+        at: Stamp,
+        change: impl FnOnce(&mut Label),
+    ) -> Option<Reminder> {
         let full = self.by_file.len() >= LABELS_LIMIT && !self.by_file.contains_key(&file);
         let file = if full { file_system(file) } else { file };
         self.merged += u64::from(full);
+        let is_new = !self.by_file.contains_key(&file);
         let slot = self.slot(file);
         let until = at.plus(LABEL_LIFE);
         let label = self.slots[slot as usize].get_or_insert(Label {
@@ -80,7 +86,7 @@ impl Labels {
         label.until = until;
         change(label);
         self.changed.insert(file);
-        (slot, until)
+        is_new.then_some((slot, until))
     }
 
     /// What a file holds; a file without a label of its own is carried by its file system's.

@@ -79,7 +79,9 @@ impl Holdings {
         if self.by_key.is_empty() {
             return None;
         }
-        self.by_key.get(key).copied()
+        let full = self.runs.len() >= RUNS_LIMIT && self.free.is_empty();
+        let shared = full.then(|| last_slot(self.runs.len()));
+        self.by_key.get(key).copied().or(shared)
     }
 
     /// A run by its slot.
@@ -182,7 +184,7 @@ impl Holdings {
                     .stage(entry(&mut label.contents, held.store), bytes, at);
             }
         };
-        Some(self.labels.change(file, at, put))
+        self.labels.change(file, at, put)
     }
 
     /// A run read `bytes` of a file outside the stores: it takes what the file holds. Tells whether it took any.
@@ -232,7 +234,7 @@ impl Holdings {
         file: FileId,
         amount: Amount,
         at: Stamp,
-    ) -> Reminder {
+    ) -> Option<Reminder> {
         let origin = RunNo(self.next_no);
         self.next_no += 1;
         self.labels.change(file, at, |label| {
@@ -267,7 +269,6 @@ impl Holdings {
 
     /// Whoever is not known may hold whatever any session holds.
     pub fn hold_everything(&mut self, slot: u32, at: Stamp) {
-        let no = self.runs[slot as usize].no;
         let others: Vec<(NameId, Contents)> = self
             .runs()
             .filter(|(other, _)| *other != slot)
@@ -280,7 +281,7 @@ impl Holdings {
         for (store, contents) in others {
             self.held(slot, store)
                 .contents
-                .take(no, &contents, u64::MAX, false, at);
+                .take(&contents, u64::MAX, false, at);
         }
         self.touch(slot);
     }
@@ -365,12 +366,25 @@ impl Holdings {
     ) -> u32 {
         let slot = self.open(key, session);
         self.runs[slot as usize].no = no;
-        self.next_no = self.next_no.max(no.0 + 1);
+        self.used(no);
         for (store, kept) in kept {
+            self.used(kept.newest_origin());
             let held = self.held(slot, store);
             held.put_back(kept);
         }
         slot
+    }
+
+    /// A restored label; its origins' numbers are not used again.
+    pub fn restore_label(&mut self, label: Label) -> Reminder {
+        for (_, contents) in &label.contents {
+            self.used(contents.newest_origin().unwrap_or_default());
+        }
+        self.labels.restore(label)
+    }
+
+    fn used(&mut self, no: RunNo) {
+        self.next_no = self.next_no.max(no.0.saturating_add(1));
     }
 
     fn take(
@@ -386,13 +400,12 @@ impl Holdings {
             return None;
         }
         let slot = self.open(key, session);
-        let no = self.runs[slot as usize].no;
         let mut taken = 0;
         for (store, contents) in source {
             taken += self
                 .held(slot, *store)
                 .contents
-                .take(no, contents, bytes, staged, at);
+                .take(contents, bytes, staged, at);
         }
         self.touch(slot);
         (taken > 0).then_some(slot)

@@ -13,7 +13,7 @@ const COMPRESSION: f64 = 5.0;
 
 /// Parts kept apart in one place; beyond, all further origins share one part, which holds at most what the largest
 /// of them read: it errs on the side of conservation.
-const PARTS_LIMIT: usize = 16;
+const PARTS_LIMIT: usize = 256;
 /// The origin of that shared part.
 const OTHERS: RunNo = RunNo(0);
 
@@ -102,6 +102,12 @@ impl Contents {
         total
     }
 
+    /// The largest number of a run whose data is here.
+    #[must_use]
+    pub fn newest_origin(&self) -> Option<RunNo> {
+        self.0.iter().map(|part| part.origin).max()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -116,18 +122,11 @@ impl Contents {
         part.put(at, amount);
     }
 
-    /// `taker` takes at most `bytes` out of `source`. Never more than the origins read, and nothing that was the
-    /// taker's own. Returns the bytes that came to be held.
-    pub fn take(
-        &mut self,
-        taker: RunNo,
-        source: &Self,
-        bytes: u64,
-        staged: bool,
-        at: Stamp,
-    ) -> u64 {
+    /// Takes at most `bytes` out of `source`. Never more than the origins read, so nothing that the
+    /// taker still holds. Returns the bytes that came to be held.
+    pub fn take(&mut self, source: &Self, bytes: u64, staged: bool, at: Stamp) -> u64 {
         let mut left = bytes;
-        for part in source.0.iter().filter(|part| part.origin != taker) {
+        for part in &source.0 {
             left -= self.take_part(part, left, staged, at);
         }
         bytes - left
@@ -267,8 +266,6 @@ mod tests {
     use super::*;
 
     const ALICE: RunNo = RunNo(1);
-    const SHIPPER: RunNo = RunNo(2);
-    const THIRD: RunNo = RunNo(3);
 
     fn amount(bytes: u64, files: f64) -> Amount {
         Amount {
@@ -289,7 +286,7 @@ mod tests {
         let mut log = Contents::default();
         alice().stage(&mut log, 100, Stamp(0));
         let mut shipper = Contents::default();
-        shipper.take(SHIPPER, &log, 2_000_000_000, true, Stamp(0));
+        shipper.take(&log, 2_000_000_000, true, Stamp(0));
         assert_eq!(shipper.total().bytes, 100);
     }
 
@@ -300,15 +297,12 @@ mod tests {
         held.stage(&mut archive, 2_000_000, Stamp(0));
         assert_eq!(archive.total().bytes, 1_000_000);
         let mut second = Contents::default();
-        assert_eq!(
-            second.take(SHIPPER, &archive, u64::MAX, true, Stamp(1)),
-            1_000_000
-        );
-        assert_eq!(second.take(SHIPPER, &archive, u64::MAX, true, Stamp(2)), 0);
-        assert_eq!(held.take(ALICE, &second, u64::MAX, false, Stamp(3)), 0);
+        assert_eq!(second.take(&archive, u64::MAX, true, Stamp(1)), 1_000_000);
+        assert_eq!(second.take(&archive, u64::MAX, true, Stamp(2)), 0);
+        assert_eq!(held.take(&second, u64::MAX, false, Stamp(3)), 0);
         let mut third = Contents::default();
-        third.take(THIRD, &second, 600_000, false, Stamp(4));
-        third.take(THIRD, &archive, 600_000, false, Stamp(4));
+        third.take(&second, 600_000, false, Stamp(4));
+        third.take(&archive, 600_000, false, Stamp(4));
         assert_eq!(third.total().bytes, 1_000_000);
     }
 
@@ -317,7 +311,7 @@ mod tests {
         let mut archive = Contents::default();
         alice().stage(&mut archive, 200_000, Stamp(0));
         let mut bob = Contents::default();
-        bob.take(SHIPPER, &archive, 200_000, true, Stamp(0));
+        bob.take(&archive, 200_000, true, Stamp(0));
         assert_eq!(
             (bob.total().bytes, bob.total().records.round()),
             (200_000, 10.0)

@@ -97,6 +97,12 @@ fn window(parts: &[(Stamp, u64)]) -> Window {
     window
 }
 
+impl Kept {
+    pub(super) fn newest_origin(&self) -> RunNo {
+        self.contents.newest_origin().unwrap_or_default()
+    }
+}
+
 impl Held {
     /// Takes back what a restart kept.
     pub(super) fn put_back(&mut self, kept: Kept) {
