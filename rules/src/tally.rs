@@ -3,17 +3,10 @@
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use governor::clock::{Clock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use hashbrown::HashTable;
 
+use crate::bucket::{Bucket, EngineClock};
 use crate::deadline::{Deadlines, Due};
 use crate::event::Stamp;
 use crate::key::{Key, OTHER_KEY};
@@ -33,8 +26,6 @@ const DISTINCT_LIMIT: usize = 4_096;
 const TRAIL_SHARE: u64 = 16;
 /// A window of this length or more is a budget, nanoseconds: 10 min.
 const BUDGET: i64 = 600 * crate::event::SECOND;
-/// The bucket counts in units of so many bytes: in bytes it would drift by a third (its cells are u32).
-const RATE_UNIT: u64 = 1024;
 
 /// One thing counted, per key.
 #[derive(Debug)]
@@ -100,12 +91,6 @@ enum Kind {
 struct Distinct {
     seen: std::collections::BTreeMap<IpAddr, Stamp>,
     order: VecDeque<(Stamp, IpAddr)>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    limiter: RateLimiter<NotKeyed, InMemoryState, EngineClock, NoOpMiddleware<EngineInstant>>,
-    rest: u64,
 }
 
 /// What an addition came to.
@@ -537,74 +522,5 @@ impl Distinct {
             self.order.push_back((at, item));
         }
         true
-    }
-}
-
-impl Bucket {
-    fn new(per_second: u64, burst: u64, clock: EngineClock) -> Self {
-        let units = |bytes: u64| {
-            NonZeroU32::new(u32::try_from(bytes / RATE_UNIT).unwrap_or(u32::MAX))
-                .unwrap_or(NonZeroU32::MIN)
-        };
-        let quota = Quota::per_second(units(per_second)).allow_burst(units(burst));
-        Self {
-            limiter: RateLimiter::direct_with_clock(quota, clock),
-            rest: 0,
-        }
-    }
-
-    /// Pours bytes in; true if they do not fit. More than the whole burst at once never fits.
-    fn add(&mut self, bytes: u64) -> bool {
-        let bytes = bytes.saturating_add(self.rest);
-        self.rest = bytes % RATE_UNIT;
-        let Some(units) = NonZeroU32::new(u32::try_from(bytes / RATE_UNIT).unwrap_or(u32::MAX))
-        else {
-            return false;
-        };
-        !matches!(self.limiter.check_n(units), Ok(Ok(())))
-    }
-}
-
-/// Governor's clock: the engine's time, never the system's.
-#[derive(Debug, Clone, Default)]
-struct EngineClock(Arc<AtomicU64>);
-
-impl EngineClock {
-    /// Stamps may be negative (restored from before a boot), governor's instants may not.
-    fn set(&self, at: Stamp) {
-        self.0.store(
-            at.0.wrapping_sub(i64::MIN / 2).max(0).cast_unsigned(),
-            Ordering::Relaxed,
-        );
-    }
-}
-
-impl Clock for EngineClock {
-    type Instant = EngineInstant;
-
-    fn now(&self) -> EngineInstant {
-        EngineInstant(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// A moment of the engine's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct EngineInstant(u64);
-
-impl std::ops::Add<Nanos> for EngineInstant {
-    type Output = Self;
-
-    fn add(self, nanos: Nanos) -> Self {
-        Self(self.0.saturating_add(nanos.as_u64()))
-    }
-}
-
-impl Reference for EngineInstant {
-    fn duration_since(&self, earlier: Self) -> Nanos {
-        self.0.saturating_sub(earlier.0).into()
-    }
-
-    fn saturating_sub(&self, nanos: Nanos) -> Self {
-        Self(self.0.saturating_sub(nanos.as_u64()))
     }
 }

@@ -6,9 +6,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
-use jaga_rules::event::{Event, Flow, Opener, Protocol, Sender, Sent};
+use jaga_rules::event::{Event, Flow, Opener, Sender, Sent};
 
 use super::frame::{Tcp, number};
+
+mod plain;
+
+use plain::{address, octets, protocol};
 
 /// Conversations that are remembered at once: 64 MiB, and 10 MiB of index. At the limit the longest idle of a few is
 /// forgotten, after its bytes were put with the others to tell: no total is lost, but a later retransmit of the
@@ -87,17 +91,6 @@ impl Key {
             | u64::from(self.remote_port) << 8
             | u64::from(self.protocol)
     }
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-fn address(octets: [u8; 16]) -> IpAddr {
-    Ipv6Addr::from(octets).to_canonical()
 }
 
 /// What is known of a conversation: one cache line.
@@ -589,15 +582,6 @@ impl Sum {
             connections: self.connections,
             interface: None,
         })
-    }
-}
-
-const fn protocol(number: u8) -> Protocol {
-    match number {
-        number::TCP => Protocol::Tcp,
-        number::UDP => Protocol::Udp,
-        number::ICMP => Protocol::Icmp,
-        other => Protocol::Other(other),
     }
 }
 
