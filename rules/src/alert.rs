@@ -6,7 +6,7 @@ use crate::event::Stamp;
 use crate::key::Key;
 use crate::map::{Map, map};
 use crate::rule::{Amount, Rule, Severity};
-use crate::tally::Counted;
+use crate::tally::{Counted, Counter};
 use crate::trail::Trail;
 
 /// Alerts and open cases of a rule at the most; beyond, a new one is not opened and is counted.
@@ -23,8 +23,8 @@ const SIZES: [u32; 2] = [10, 100];
 pub struct Watch {
     /// The rule.
     pub rule: Rule,
-    /// The tally of each limit.
-    pub tallies: Vec<u32>,
+    /// Where each limit is counted.
+    pub counters: Vec<Counter>,
     /// Alerts fired since start.
     pub fired: u64,
     /// Alerts that did not fit.
@@ -99,10 +99,10 @@ impl Watch {
     /// A rule without alerts.
     #[must_use]
     pub fn new(seed: u64, rule: Rule) -> Self {
-        let (tallies, alerts, free) = (Vec::new(), Vec::new(), Vec::new());
+        let (counters, alerts, free) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             rule,
-            tallies,
+            counters,
             fired: 0,
             refused: 0,
             alerts,

@@ -10,8 +10,8 @@ use crate::event::Stamp;
 pub enum Due {
     /// An alert's `hold` or `quiet` may be over: (rule, slot of the alert).
     Alert(u32, u32),
-    /// A key's window may be empty: (tally, slot of the cell).
-    Cell(u32, u32),
+    /// A key's window may be empty: (tally, slot of the cell, which of the tally's lengths).
+    Cell(u32, u32, u32),
     /// A session run may hold nothing any more: its slot.
     Run(u32),
     /// A staging label may have expired: its slot.
@@ -41,6 +41,11 @@ impl Deadlines {
             return None;
         }
         self.0.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// Forgets reminders of what is gone.
+    pub fn forget(&mut self, gone: impl Fn(Due) -> bool) {
+        self.0.retain(|Reverse((_, due))| !gone(*due));
     }
 
     /// Entries, stale ones included.

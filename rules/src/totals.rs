@@ -8,7 +8,7 @@ use crate::event::{Name, Stamp};
 use crate::names::{NameId, Names};
 use crate::output::{ContractTotals, RuleTotals, Snapshot, StoreTotals};
 use crate::rule::{Amount, KeyField, Scope, Severity};
-use crate::tally::Tally;
+use crate::tally::{Cell, Counter, Tally};
 
 /// Every scope, in the order of the page.
 pub const SCOPES: [Scope; 4] = [
@@ -166,12 +166,12 @@ impl Totals {
 fn rule(watch: &Watch, tallies: &[Tally], now: Stamp) -> RuleTotals {
     let mut ratio: f64 = 0.0;
     let (mut keys, mut keys_merged) = (0, 0);
-    for (index, (limit, number)) in watch.rule.limits.iter().zip(&watch.tallies).enumerate() {
-        let tally = &tallies[*number as usize];
+    for (index, (limit, counter)) in watch.rule.limits.iter().zip(&watch.counters).enumerate() {
+        let tally = &tallies[counter.tally as usize];
         keys = keys.max(tally.keys() as u64);
         keys_merged += tally.merged;
         if let Amount::Units(amount) = limit.amount {
-            ratio = ratio.max(fullest(watch, tally, index, now) as f64 / amount as f64);
+            ratio = ratio.max(fullest(watch, tally, *counter, index, now) as f64 / amount as f64);
         }
     }
     RuleTotals {
@@ -186,12 +186,15 @@ fn rule(watch: &Watch, tallies: &[Tally], now: Stamp) -> RuleTotals {
 }
 
 /// The largest amount that was not told, of any key.
-fn fullest(watch: &Watch, tally: &Tally, limit: usize, now: Stamp) -> u64 {
+fn fullest(watch: &Watch, tally: &Tally, counter: Counter, limit: usize, now: Stamp) -> u64 {
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let untold = |cell: &crate::tally::Cell| {
-        let sum = cell.window.sum_at(tally.window, now);
+    let length = counter.length as usize;
+    let window = tally.lengths[length].window;
+    let untold = |(_, cell): (u32, &Cell)| {
+        let count = &cell.counts[length];
+        let sum = count.window.sum_at(window, now);
         let alert = watch.find(&cell.key).and_then(|slot| watch.alert(slot));
-        alert.map_or(sum, |alert| alert.untold(limit, sum, cell.total))
+        alert.map_or(sum, |alert| alert.untold(limit, sum, count.total))
     };
     tally.cells().map(untold).max().unwrap_or(0)
 }

@@ -31,9 +31,10 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Begins with what was seen now, and what the session had exposed until now. `first`: when its window began.
+    /// Begins with what was seen now, and what the session had exposed until now. `first`: when its window began;
+    /// `before`: bytes that the window held before.
     #[must_use]
-    pub fn start(seen: &Observation, at: Stamp, first: Stamp) -> Self {
+    pub fn start(seen: &Observation, at: Stamp, first: Stamp, before: u64) -> Self {
         let mut trail = Self {
             actors: Vec::new(),
             sessions: Vec::new(),
@@ -41,7 +42,8 @@ impl Trail {
             scope: seen.scope,
             bytes: seen
                 .exposed_bytes_so_far
-                .saturating_sub(seen.amounts.exposed_bytes),
+                .saturating_sub(seen.amounts.exposed_bytes)
+                .max(before),
             files: 0,
             records: seen
                 .exposed_records_so_far

@@ -81,6 +81,12 @@ impl Window {
         self.sum
     }
 
+    /// Whether nothing was added since it was made.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Bytes that its slots take, for the benchmark.
     #[must_use]
     pub fn memory(&self) -> usize {

@@ -1,8 +1,8 @@
 //! Building the engine from a configuration and rules, at start and at a reload.
 
 use super::{
-    Config, Deadlines, Due, Engine, Holdings, Key, Lineage, Names, Output, Problems, RemoteNames,
-    Scopes, Setup, Stamp, Subject, Tally, Totals, Watch,
+    Config, Counter, Deadlines, Due, Engine, Holdings, Key, Lineage, Names, Output, Problems,
+    RemoteNames, Scopes, Setup, Stamp, Subject, Tally, Totals, Watch,
 };
 use crate::alert::Phase;
 use crate::event::Name;
@@ -58,16 +58,17 @@ impl Engine {
     /// the same; alerts are kept by rule name; a firing alert of a rule that is gone is resolved.
     pub(super) fn rebuild(&mut self, config: Config, rules: Vec<Rule>, output: &mut Output) {
         self.resolve_dropped(&rules, output);
-        // Rules are numbered anew below: what changed under the old numbers is written down first.
-        let mut rows = std::mem::take(&mut self.pending_rows);
-        self.alert_rows(&mut rows);
-        self.pending_rows = rows;
+        // Rules and tallies are numbered anew below: what changed under the old numbers is written down first.
+        self.pending_rows = self.collect_rows();
+        self.deadlines
+            .forget(|due| matches!(due, Due::Cell(..) | Due::Alert(..)));
         let old_tallies = std::mem::take(&mut self.tallies);
         let old_watches = std::mem::take(&mut self.watches);
         self.config = config;
         self.host = self.names.intern(&self.config.instance);
         self.install(rules);
         for old in old_tallies {
+            self.drop_windows(&old);
             if let Some(tally) = self
                 .tallies
                 .iter_mut()
@@ -95,41 +96,43 @@ impl Engine {
             let counts = has_stores || !rule.select.on_store_host;
             let mut watch = Watch::new(self.seed, rule);
             for index in 0..watch.rule.limits.len() {
-                let tally = self.tally_for(&watch.rule, index);
+                let counter = self.counter_for(&watch.rule, index);
                 let limit = u32::try_from(index).unwrap_or(u32::MAX);
                 if counts {
-                    let tally = &mut self.tallies[tally as usize];
-                    tally.limits.push((number, limit));
-                    tally.smallest = tally.smallest.min(units(&watch.rule.limits[index]));
+                    let tally = &mut self.tallies[counter.tally as usize];
+                    let length = &mut tally.lengths[counter.length as usize];
+                    length.limits.push((number, limit));
+                    length.smallest = length.smallest.min(units(&watch.rule.limits[index]));
                 }
-                watch.tallies.push(tally);
+                watch.counters.push(counter);
             }
             self.watches.push(watch);
         }
         for tally in &self.tallies {
             let subject = subject(tally.definition, tally.by_store);
-            if !tally.limits.is_empty() {
+            if tally.lengths.iter().any(|length| !length.limits.is_empty()) {
                 self.by_subject[subject as usize].push(tally.number);
             }
         }
     }
 
-    /// The tally of a rule's limit: shared by all limits that count the same.
-    fn tally_for(&mut self, rule: &Rule, index: usize) -> u32 {
+    /// Where a rule's limit is counted: shared by all limits that count the same.
+    fn counter_for(&mut self, rule: &Rule, index: usize) -> Counter {
         let limit = &rule.limits[index];
         let signature = Tally::signature(rule, limit);
-        if let Some(tally) = self
+        let known = self
             .tallies
             .iter()
-            .find(|tally| tally.signature == signature)
-        {
-            return tally.number;
+            .position(|tally| tally.signature == signature);
+        let number = known.unwrap_or(self.tallies.len());
+        let tally = u32::try_from(number).unwrap_or(u32::MAX);
+        if known.is_none() {
+            let select = Select::new(&rule.select, &mut self.names);
+            self.tallies
+                .push(Tally::new(self.seed, tally, rule, limit, select));
         }
-        let number = u32::try_from(self.tallies.len()).unwrap_or(u32::MAX);
-        let select = Select::new(&rule.select, &mut self.names);
-        let tally = Tally::new(self.seed, number, rule, limit, select);
-        self.tallies.push(tally);
-        number
+        let length = self.tallies[number].length_for(limit);
+        Counter { tally, length }
     }
 
     fn resolve_dropped(&mut self, rules: &[Rule], output: &mut Output) {
@@ -166,11 +169,7 @@ impl Engine {
         self.watches[number].fired = old.fired;
         let rule = u32::try_from(number).unwrap_or(u32::MAX);
         for (_, alert) in old.alerts() {
-            let totals: Vec<u64> = self.watches[number]
-                .tallies
-                .iter()
-                .map(|tally| self.tallies[*tally as usize].total(&alert.key))
-                .collect();
+            let totals = self.totals_of(rule, &alert.key);
             let watch = &mut self.watches[number];
             let Some(slot) = watch.open(alert.key, alert.since) else {
                 continue;

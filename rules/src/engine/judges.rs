@@ -20,40 +20,64 @@ impl Engine {
 
     pub(super) fn count(&mut self, seen: &Observation, output: &mut Output) {
         for index in 0..self.by_subject[seen.subject as usize].len() {
-            let tally = self.by_subject[seen.subject as usize][index] as usize;
-            if !self.tallies[tally].select.matches(seen, &self.names) {
+            let number = self.by_subject[seen.subject as usize][index];
+            let tally = &mut self.tallies[number as usize];
+            if !tally.select.matches(seen, &self.names) {
                 continue;
             }
-            if let Some(counted) = self.tallies[tally].count(seen, self.now, &mut self.deadlines) {
-                self.judge(tally, counted, seen, output);
+            let Some(addition) = tally.take(seen, self.now) else {
+                continue;
+            };
+            for length in (0u32..).take(tally.lengths.len()) {
+                let tally = &mut self.tallies[number as usize];
+                let counted = tally.add(addition, length, seen, self.now, &mut self.deadlines);
+                let counter = Counter {
+                    tally: number,
+                    length,
+                };
+                self.judge(counter, counted, seen, output);
             }
         }
     }
 
     pub(super) fn judge(
         &mut self,
-        tally: usize,
+        counter: Counter,
         counted: Counted,
         seen: &Observation,
         output: &mut Output,
     ) {
-        for index in 0..self.tallies[tally].limits.len() {
-            let (rule, limit) = self.tallies[tally].limits[index];
-            let number = self.tallies[tally].number;
+        for index in 0..self.length(counter).limits.len() {
+            let (rule, limit) = self.length(counter).limits[index];
             let Some(threshold) = self.threshold(rule, limit, seen.store) else {
                 continue;
             };
             match self.watches[rule as usize].judge(limit, counted, threshold, self.now) {
-                Verdict::Nothing => self.follow(rule, number, counted.key, seen),
+                Verdict::Nothing => self.follow(rule, counter, counted.key, seen),
                 Verdict::Over { value, threshold } => {
                     self.crossed(rule, limit, counted.key, value, threshold, output)
                 }
                 Verdict::Raise => {
-                    self.follow(rule, number, counted.key, seen);
+                    self.follow(rule, counter, counted.key, seen);
                     self.tell(rule, counted.key, AlertState::Firing, output);
                 }
             }
         }
+    }
+
+    fn length(&self, counter: Counter) -> &Length {
+        &self.tallies[counter.tally as usize].lengths[counter.length as usize]
+    }
+
+    /// What was ever counted for a key, for each limit of a rule.
+    pub(super) fn totals_of(&self, rule: u32, key: &Key) -> Vec<u64> {
+        let total =
+            |counter: &Counter| self.tallies[counter.tally as usize].total(key, counter.length);
+        self.watches[rule as usize]
+            .counters
+            .iter()
+            .map(total)
+            .collect()
     }
 
     /// A limit in units; `None` for a share of a store whose size is not known yet.
@@ -102,13 +126,8 @@ impl Engine {
     }
 
     pub(super) fn fire(&mut self, rule: u32, slot: u32, key: Key, output: &mut Output) {
-        let watch = &self.watches[rule as usize];
-        let totals = watch
-            .tallies
-            .iter()
-            .map(|tally| self.tallies[*tally as usize].total(&key))
-            .collect();
-        let quiet = watch.rule.quiet;
+        let totals = self.totals_of(rule, &key);
+        let quiet = self.watches[rule as usize].rule.quiet;
         let id = self.alert_id(rule, &key);
         let watch = &mut self.watches[rule as usize];
         watch.fired += 1;
@@ -154,8 +173,10 @@ impl Engine {
             return;
         };
         let (limit, threshold, case_open) = (alert.limit, alert.threshold, alert.case_open);
-        let tally = &self.tallies[watch.tallies[limit as usize] as usize];
-        let value = alert.untold(limit, tally.sum(&key, self.now), tally.total(&key));
+        let Counter { tally, length } = watch.counters[limit as usize];
+        let tally = &self.tallies[tally as usize];
+        let sum = tally.sum(&key, length, self.now);
+        let value = alert.untold(limit, sum, tally.total(&key, length));
         if value >= threshold {
             let trail = self.trail_of(rule, limit, &key);
             if let Some(alert) = self.watches[rule as usize].alert_mut(slot) {

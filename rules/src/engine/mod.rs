@@ -21,7 +21,7 @@ use crate::problem::Problems;
 use crate::remote_names::RemoteNames;
 use crate::rule::{Amount, Scope};
 use crate::scope::Scopes;
-use crate::tally::{Counted, Tally};
+use crate::tally::{Counted, Counter, Length, Tally};
 use crate::totals::Totals;
 
 mod build;
@@ -139,7 +139,10 @@ impl Engine {
     /// Bytes that keys and their windows take, and how many there are; for the benchmark.
     #[must_use]
     pub fn window_memory(&self) -> (usize, usize) {
-        let add = |(bytes, keys), tally: &Tally| (bytes + tally.memory(), keys + tally.keys());
+        let add = |(bytes, windows), tally: &Tally| {
+            let more = tally.keys() * tally.lengths.len();
+            (bytes + tally.memory(), windows + more)
+        };
         self.tallies.iter().fold((0, 0), add)
     }
 
@@ -155,10 +158,9 @@ impl Engine {
             self.now = at;
             match due {
                 Due::Alert(rule, slot) => self.look_at_alert(rule, slot, at, output),
-                Due::Cell(tally, slot) => {
-                    if let Some(tally) = self.tallies.get_mut(tally as usize) {
-                        tally.expire(slot, at, &mut self.deadlines);
-                    }
+                Due::Cell(tally, slot, length) => {
+                    let tally = &mut self.tallies[tally as usize];
+                    tally.expire(slot, length, at, &mut self.deadlines);
                 }
                 Due::Run(slot) => {
                     if let Some(next) = self.holdings.expire_run(slot, at) {

@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Due, Engine, Gap, GapKind, Key, Name, NameId, Row, RunKey, Stamp};
+use super::{
+    Actor, Due, Engine, Gap, GapKind, Key, Length, Name, NameId, Row, RunKey, Stamp, Tally,
+};
 use crate::alert::{Alert, Phase};
 use crate::event::{FileId, RowKind};
 use crate::hold::{Contents, HOLD_LIFE, Kept, Label, RunNo};
 use crate::output::{Output, Rows};
+use crate::tally::Count;
 
 #[derive(Serialize, Deserialize)]
 struct RunRow {
@@ -27,6 +30,7 @@ struct LabelRow {
 #[derive(Serialize, Deserialize)]
 struct WindowRow {
     tally: String,
+    window: i64,
     key: Vec<Name>,
     total: u64,
     parts: Vec<(Stamp, u64)>,
@@ -105,31 +109,65 @@ impl Engine {
         for number in 0..self.tallies.len() {
             let (slots, gone) = self.tallies[number].take_changed();
             let tally = &self.tallies[number];
-            for key in gone.iter().filter(|key| tally.cell(key).is_none()) {
-                let id = text(&(&tally.signature, self.key_texts(&tally.by, key)));
-                rows.push(Row {
-                    kind: RowKind::Window,
-                    id,
-                    body: None,
-                });
+            let is_gone = |(key, length): &&(Key, u32)| {
+                let count = tally.count(key, *length);
+                count.is_none_or(|count| count.window.is_empty())
+            };
+            for (key, length) in gone.iter().filter(is_gone) {
+                rows.push(self.no_window(tally, key, &tally.lengths[*length as usize]));
             }
             for cell in slots.iter().filter_map(|slot| tally.slot(*slot)) {
-                let key = self.key_texts(&tally.by, &cell.key);
-                let id = text(&(&tally.signature, &key));
-                let parts = cell.window.parts(tally.window).collect();
-                let row = WindowRow {
-                    tally: tally.signature.clone(),
-                    key,
-                    total: cell.total,
-                    parts,
-                };
-                rows.push(Row {
-                    kind: RowKind::Window,
-                    id,
-                    body: Some(text(&row)),
-                });
+                for (length, count) in tally.lengths.iter().zip(&cell.counts) {
+                    if length.keeps && !count.window.is_empty() {
+                        rows.push(self.window_row(tally, &cell.key, length, count));
+                    }
+                }
             }
         }
+    }
+
+    fn window_row(&self, tally: &Tally, key: &Key, length: &Length, count: &Count) -> Row {
+        let row = WindowRow {
+            tally: tally.signature.clone(),
+            window: length.window,
+            key: self.key_texts(&tally.by, key),
+            total: count.total,
+            parts: count.window.parts(length.window).collect(),
+        };
+        Row {
+            body: Some(text(&row)),
+            ..self.no_window(tally, key, length)
+        }
+    }
+
+    fn no_window(&self, tally: &Tally, key: &Key, length: &Length) -> Row {
+        let key = self.key_texts(&tally.by, key);
+        Row {
+            kind: RowKind::Window,
+            id: text(&(&tally.signature, length.window, key)),
+            body: None,
+        }
+    }
+
+    /// Rows of windows that no rule looks at any more would stay for ever.
+    pub(super) fn drop_windows(&mut self, old: &Tally) {
+        let new = self
+            .tallies
+            .iter()
+            .find(|tally| tally.signature == old.signature);
+        let still = |length: &Length| {
+            new.is_some_and(|new| new.lengths.iter().any(|of| of.window == length.window))
+        };
+        let mut rows = Vec::new();
+        for length in old.lengths.iter().filter(|length| length.keeps) {
+            if !still(length) {
+                rows.extend(
+                    old.cells()
+                        .map(|(_, cell)| self.no_window(old, &cell.key, length)),
+                );
+            }
+        }
+        self.pending_rows.extend(rows);
     }
 
     pub(super) fn alert_rows(&mut self, rows: &mut Rows) {
@@ -224,6 +262,10 @@ impl Engine {
         else {
             return Ok(());
         };
+        let same = |length: &Length| length.window == row.window;
+        let Some(length) = tally.lengths.iter().position(same) else {
+            return Ok(());
+        };
         let Some(key) = Key::parse(&tally.by, &row.key, &mut self.names) else {
             return Ok(());
         };
@@ -232,7 +274,8 @@ impl Engine {
             .iter()
             .map(|(at, amount)| (at.plus(shift), *amount))
             .collect();
-        tally.restore(key, &parts, row.total, &mut self.deadlines);
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        tally.restore(key, length, &parts, row.total, &mut self.deadlines);
         Ok(())
     }
 
@@ -251,11 +294,9 @@ impl Engine {
             return Ok(());
         };
         let limits = watch.rule.limits.len();
-        let totals: Vec<u64> = watch
-            .tallies
-            .iter()
-            .map(|tally| self.tallies[*tally as usize].total(&key))
-            .collect();
+        let number = u32::try_from(rule).unwrap_or(u32::MAX);
+        let totals = self.totals_of(number, &key);
+        let watch = &mut self.watches[rule];
         let (hold, quiet) = (watch.rule.hold, watch.rule.quiet);
         let Some(slot) = watch.open(key, self.now) else {
             return Ok(());
@@ -280,10 +321,7 @@ impl Engine {
         };
         alert.adopt(&old, limits, totals);
         if let Some(deadline) = alert.deadline(hold, quiet) {
-            self.deadlines.remind(
-                deadline,
-                Due::Alert(u32::try_from(rule).unwrap_or(u32::MAX), slot),
-            );
+            self.deadlines.remind(deadline, Due::Alert(number, slot));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Engine, Key, Name, Observation, Phase};
+use super::{Counter, Engine, Key, Name, Observation, Phase};
 use crate::output::{AlertState, Evidence, Output, Transition};
 use crate::rule::{Amount, KeyField, Measure, Scope};
 use crate::trail::Trail;
@@ -93,21 +93,24 @@ impl Engine {
         hasher
     }
 
-    /// The trail of the tally that crossed its limit; of any of the rule's, if that one keeps none.
+    /// The trail of the window that crossed its limit; of any of the rule's, if that one keeps none.
     pub(super) fn trail_of(&self, rule: u32, limit: u32, key: &Key) -> Option<Box<Trail>> {
         let watch = &self.watches[rule as usize];
-        let of = |tally: &u32| self.tallies[*tally as usize].cell(key)?.trail.clone();
-        of(&watch.tallies[limit as usize]).or_else(|| watch.tallies.iter().find_map(of))
+        let of = |counter: &Counter| {
+            let tally = &self.tallies[counter.tally as usize];
+            tally.count(key, counter.length)?.trail.clone()
+        };
+        of(&watch.counters[limit as usize]).or_else(|| watch.counters.iter().find_map(of))
     }
 
     /// A firing alert follows what its limit counts; its own trail, so that a restart does not begin it anew.
-    pub(super) fn follow(&mut self, rule: u32, tally: u32, key: Key, seen: &Observation) {
+    pub(super) fn follow(&mut self, rule: u32, counter: Counter, key: Key, seen: &Observation) {
         let watch = &mut self.watches[rule as usize];
         let Some(slot) = watch.find(&key) else { return };
         let Some(limit) = watch.alert(slot).map(|alert| alert.limit as usize) else {
             return;
         };
-        if watch.tallies.get(limit) != Some(&tally) {
+        if watch.counters.get(limit) != Some(&counter) {
             return;
         }
         if let Some(alert) = watch
