@@ -29,6 +29,8 @@ pub struct Watch {
     pub fired: u64,
     /// Alerts that did not fit.
     pub refused: u64,
+    /// Keys of alerts that were closed since their rows were last written.
+    pub closed: Vec<Key>,
     alerts: Vec<Option<Alert>>,
     by_key: Map<Key, u32>,
     free: Vec<u32>,
@@ -105,6 +107,7 @@ impl Watch {
             counters,
             fired: 0,
             refused: 0,
+            closed: Vec::new(),
             alerts,
             by_key: map(seed),
             free,
@@ -212,6 +215,7 @@ impl Watch {
     pub fn close(&mut self, slot: u32) {
         if let Some(alert) = self.alerts.get_mut(slot as usize).and_then(Option::take) {
             self.by_key.remove(&alert.key);
+            self.closed.push(alert.key);
             self.free.push(slot);
         }
     }

@@ -25,6 +25,9 @@ pub const OTHER_KEY: Key = Key {
     address: [u64::MAX; 2],
 };
 
+/// Its text, in every field.
+const OTHER: &str = "other";
+
 impl Key {
     /// The key of what was seen.
     #[must_use]
@@ -68,7 +71,7 @@ impl Key {
 
     fn text(&self, field: KeyField, name: u32, names: &Names) -> Name {
         if *self == OTHER_KEY {
-            return Name::from("other");
+            return Name::from(OTHER);
         }
         match field {
             KeyField::Destination | KeyField::Peer => address(self.address).to_string().into(),
@@ -89,6 +92,7 @@ impl Key {
         let mut key = Self::default();
         for ((name, field), text) in key.names.iter_mut().zip(by).zip(texts) {
             match field {
+                _ if is_address(field) && **text == *OTHER => return Some(OTHER_KEY),
                 KeyField::Destination | KeyField::Peer => key.address = bits(text.parse().ok()?),
                 KeyField::Network if key.address == [0; 2] => {
                     key.address = bits(text.split('/').next()?.parse().ok()?);
@@ -162,6 +166,17 @@ mod tests {
                 .collect();
             assert_eq!(Key::parse(&by, &texts, &mut names), Some(key), "{texts:?}");
         }
+    }
+
+    #[test]
+    fn what_was_merged_survives_its_text() {
+        let by = [KeyField::Session, KeyField::Destination];
+        let texts: Vec<Name> = OTHER_KEY
+            .texts(&by, &Names::new(1))
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
+        assert_eq!(Key::parse(&by, &texts, &mut Names::new(1)), Some(OTHER_KEY));
     }
 
     #[test]

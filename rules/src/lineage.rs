@@ -114,11 +114,15 @@ impl Lineage {
         }
         let top = self.top_of_child(process.parent, process.actor);
         if top == process.actor {
-            self.tops.entry(top).or_insert(Top {
-                exe,
-                provisional: false,
-                members: 0,
-            });
+            let (provisional, members) = (false, 0);
+            self.tops.get_or_insert(
+                top,
+                Top {
+                    exe,
+                    provisional,
+                    members,
+                },
+            );
         }
         self.insert(names, process.actor, top, exe, &process.identity);
         None
@@ -130,11 +134,15 @@ impl Lineage {
         let top = self.top_of_child(Some(fork.parent), fork.child);
         let exe = parent.as_ref().map_or(NOBODY, |parent| parent.exe);
         if top == fork.child {
-            self.tops.entry(top).or_insert(Top {
-                exe,
-                provisional: true,
-                members: 0,
-            });
+            let (provisional, members) = (true, 0);
+            self.tops.get_or_insert(
+                top,
+                Top {
+                    exe,
+                    provisional,
+                    members,
+                },
+            );
         }
         let inherited = parent
             .as_ref()

@@ -37,7 +37,6 @@ impl Scopes {
         let address = SocketAddr::new(canonical(address.ip()), address.port());
         if self.relays_seen.len() >= RELAYS_LIMIT && !self.relays_seen.contains_key(&address) {
             // A flood of fresh relays pushes out none that is in use.
-            #[expect(clippy::disallowed_methods, reason = "the closure only answers")]
             self.relays_seen
                 .retain(|_, last| at.since(*last) < RELAY_LIFE);
         }

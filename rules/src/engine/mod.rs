@@ -109,6 +109,9 @@ impl Engine {
     pub fn drop_rows(&mut self) {
         self.pending_rows.clear();
         self.alerts_changed.clear();
+        for watch in &mut self.watches {
+            watch.closed.clear();
+        }
         self.holdings.changed.gone.clear();
         self.holdings.take_changed_runs();
         self.holdings.labels.changed.clear();
@@ -200,19 +203,22 @@ impl Engine {
             Ok((config, rules)) => self.rebuild(config, rules, output),
             Err(problems) => {
                 // The agent checks before it tells; a tape written by another version may still disagree.
-                let why = format!(
+                let what = format!(
                     "a reload was not understood and changed nothing: {}",
                     problems.0.len()
                 );
-                let gap = Gap {
-                    sensor: "engine".into(),
-                    kind: GapKind::Unreadable,
-                    events: 1,
-                    bytes: 0,
-                    why: why.into(),
-                };
-                self.gap(&gap, output);
+                self.gap(&unreadable(what), output);
             }
         }
+    }
+}
+
+fn unreadable(what: String) -> Gap {
+    Gap {
+        sensor: "engine".into(),
+        kind: GapKind::Unreadable,
+        events: 1,
+        bytes: 0,
+        why: what.into(),
     }
 }

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Actor, Due, Engine, Gap, GapKind, Key, Length, Name, NameId, Row, RunKey, Stamp, Tally,
-};
+use super::{Actor, Due, Engine, Key, Length, Name, NameId, Row, RunKey, Stamp, Tally, unreadable};
 use crate::alert::{Alert, Phase};
 use crate::event::{FileId, RowKind};
 use crate::hold::{Contents, HOLD_LIFE, Kept, Label, RunNo};
@@ -171,7 +169,10 @@ impl Engine {
     }
 
     pub(super) fn alert_rows(&mut self, rows: &mut Rows) {
-        let changed = std::mem::take(&mut self.alerts_changed);
+        let mut changed = std::mem::take(&mut self.alerts_changed);
+        for (rule, watch) in (0u32..).zip(&mut self.watches) {
+            changed.extend(watch.closed.drain(..).map(|key| (rule, key)));
+        }
         for (rule, key) in changed {
             let watch = &self.watches[rule as usize];
             let texts = self.key_texts(&watch.rule.by, &key);
@@ -205,18 +206,11 @@ impl Engine {
             RowKind::Alert => self.restore_alert(body, shift),
         };
         if let Err(error) = done {
-            let why = format!(
+            let what = format!(
                 "a row of the state file ({:?}) was passed over: {error}",
                 row.kind
             );
-            let gap = Gap {
-                sensor: "engine".into(),
-                kind: GapKind::Unreadable,
-                events: 1,
-                bytes: 0,
-                why: why.into(),
-            };
-            self.gap(&gap, output);
+            self.gap(&unreadable(what), output);
         }
     }
 

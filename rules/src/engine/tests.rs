@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Flow, Identity, Login, Protocol, RuleText, SECOND};
+use crate::event::{Flow, Identity, Login, Protocol, RowKind, RuleText, SECOND};
 use crate::output::Transition;
 
 const CONFIG: &str = "
@@ -357,6 +357,28 @@ fn a_reload_keeps_what_was_counted() {
         shown(&out),
         ["3 Firing leaves ekg login:user5 1600/1500 1x"]
     );
+}
+
+#[test]
+fn an_alert_that_is_forgotten_leaves_no_row() {
+    let mut engine = engine();
+    let rows = |engine: &mut Engine| -> Vec<bool> {
+        let rows = engine.take_rows();
+        let alerts = rows.iter().filter(|row| row.kind == RowKind::Alert);
+        alerts.map(|row| row.body.is_some()).collect()
+    };
+    let out = run(
+        &mut engine,
+        &[
+            (0, sent(5, "10.3.3.3:445", 1000)),
+            (55 * SECOND, sent(5, "10.3.3.3:445", 1000)),
+        ],
+    );
+    assert_eq!(shown(&out), ["55 Pending held-back 10.3.3.3 2000/2000 1x"]);
+    assert_eq!(rows(&mut engine), [true]);
+    let out = run(&mut engine, &[(80 * SECOND, Event::Wake)]);
+    assert_eq!(shown(&out), [""; 0], "it did not last");
+    assert_eq!(rows(&mut engine), [false]);
 }
 
 fn step() -> impl Strategy<Value = (i64, Event)> {

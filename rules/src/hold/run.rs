@@ -71,7 +71,6 @@ impl Run {
             if held.contents.expire(at) {
                 *seen -= held.seen.len();
                 held.seen.clear();
-                held.seen.shrink_to_fit();
                 any = true;
             }
         }
