@@ -114,12 +114,29 @@ check_rust() {
         echo "setup: installing the stable Rust toolchain with rustup"
         rustup toolchain install stable --profile minimal --component clippy --component rustfmt && rustup default stable && return
     fi
-    cat >&2 <<'END'
-setup: no Rust toolchain that is new enough, and this distribution packages no rustup. Install one for your user with
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
-(https://rustup.rs; no root needed), open a new shell and run make again.
-END
+    rust_from_its_own_site && return
+    echo "setup: could not install a Rust toolchain; see https://rustup.rs, then run make again" >&2
     exit 1
+}
+
+# Debian 12 and Ubuntu 22.04 package neither a new enough cargo nor rustup.
+rust_from_its_own_site() {
+    local missing=() package init
+    for package in curl ca-certificates; do present $package || missing+=($package); done
+    [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+    echo "setup: installing Rust's own rustup and the stable toolchain for $(id -un), in ~/.rustup and ~/.cargo"
+    init=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+    (
+        cd "$(mktemp -d)"
+        trap 'rm -r "$PWD"' EXIT
+        for file in $init $init.sha256; do curl --proto '=https' --tlsv1.2 -sSfLO $file || exit; done
+        echo "$(cut -c1-64 rustup-init.sha256)  rustup-init" | sha256sum --check --status || {
+            echo 'setup: what came from static.rust-lang.org is not what its checksum says' >&2
+            exit 1
+        }
+        chmod +x rustup-init
+        ./rustup-init -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt --default-toolchain stable
+    )
 }
 
 main "$@"
