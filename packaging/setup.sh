@@ -135,7 +135,8 @@ rust_from_its_own_site() {
             exit 1
         }
         chmod +x rustup-init
-        ./rustup-init -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt --default-toolchain stable
+        # What it says on standard output is how to set PATH, which the Makefile does.
+        ./rustup-init -y --quiet --no-modify-path --profile minimal --component clippy,rustfmt --default-toolchain stable >/dev/null
     )
 }
 
