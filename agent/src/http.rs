@@ -134,47 +134,62 @@ async fn index() -> Html<&'static str> {
 async fn scrape(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = match shared.snapshot().await {
         Ok(snapshot) => snapshot,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let metrics = shared.metrics.clone();
     let page = tokio::task::spawn_blocking(move || metrics.page(snapshot, clock::wall())).await;
     match page.map_err(|error| error.to_string()).flatten() {
         Ok(page) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
-        Err(why) => unavailable(&why),
+        Err(why) => Refusal::Unavailable(why).into_response(),
     }
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     match shared.snapshot().await {
         Ok(_) => "the engine answers\n".into_response(),
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     }
 }
 
 impl Shared {
-    async fn snapshot(&self) -> Result<Snapshot, Response> {
+    async fn snapshot(&self) -> Result<Snapshot, Refusal> {
         if self.scrapes.check().is_err() {
-            let text =
-                format!("more than {SCRAPES_PER_SECOND} requests a second; ask less often\n");
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            return Err((status, [(RETRY_AFTER, "1")], text).into_response());
+            return Err(Refusal::TooOften);
         }
         let (sender, receiver) = oneshot::channel();
         (self.ask)(sender);
         match tokio::time::timeout(ANSWER_LIMIT, receiver).await {
             Ok(Ok(snapshot)) => Ok(snapshot),
-            Ok(Err(_)) => Err(unavailable(
-                "the engine does not take questions; see the agent's log",
+            Ok(Err(_)) => Err(Refusal::Unavailable(
+                "the engine does not take questions; see the agent's log".to_owned(),
             )),
-            Err(_) => Err(unavailable(&format!(
+            Err(_) => Err(Refusal::Unavailable(format!(
                 "the engine did not answer within {ANSWER_LIMIT:?}; it is behind, or stopped"
             ))),
         }
     }
 }
 
-fn unavailable(why: &str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+/// Why a question is not answered.
+enum Refusal {
+    TooOften,
+    Unavailable(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::TooOften => {
+                let text =
+                    format!("more than {SCRAPES_PER_SECOND} requests a second; ask less often\n");
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                (status, [(RETRY_AFTER, "1")], text).into_response()
+            }
+            Self::Unavailable(why) => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
