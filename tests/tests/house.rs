@@ -22,6 +22,7 @@ const RULES_MAY_USE: &[&str] = &[
     "serde",
     "serde-saphyr",
     "serde_json",
+    "slab",
 ];
 
 /// What jaga-rules may not reach, however indirectly: each of these touches the world.
