@@ -4,6 +4,9 @@ use std::io;
 use std::path::Path;
 
 use jaga_rules::event::Stamp;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
 
 /// Now, as events are stamped: CLOCK_BOOTTIME.
@@ -16,6 +19,16 @@ pub fn boottime() -> Stamp {
 #[must_use]
 pub fn wall() -> i64 {
     nanos(ClockId::CLOCK_REALTIME)
+}
+
+/// Today, UTC.
+#[must_use]
+pub fn today() -> Date {
+    let seconds = Timestamp::from_second(wall().div_euclid(1_000_000_000));
+    // The kernel's wall clock ends in 2262, jiff's in 9999.
+    TimeZone::UTC
+        .to_datetime(seconds.unwrap_or(Timestamp::MAX))
+        .date()
 }
 
 /// Wall time minus CLOCK_BOOTTIME, nanoseconds: add it to a stamp to get wall time.

@@ -27,6 +27,9 @@ use crate::metrics::Metrics;
 /// Asks the engine for a snapshot. Must not block; it may drop the sender if the engine is gone or too busy.
 pub type Ask = Arc<dyn Fn(oneshot::Sender<Snapshot>) + Send + Sync>;
 
+/// What `/-/healthy` says.
+pub const HEALTHY: &str = "jaga runs";
+
 /// For the engine's answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -48,20 +51,32 @@ const SCRAPES_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero")
 /// # Errors
 /// Why not, and the next step.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let (why, step) = match error.kind() {
-            io::ErrorKind::AddrInUse => (
-                "address in use".to_owned(),
-                format!("`ss -ltnp 'sport = :{}'` names the other program; end it, or set another `metrics: {{ listen: … }}`", address.port()),
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| cannot_listen(address, &error))
+}
+
+/// Why nothing can listen there, and the next step.
+#[must_use]
+pub fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let (why, step) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            "address in use".to_owned(),
+            format!(
+                "`ss -ltnp 'sport = :{}'` names the other program; end it, or set another `metrics: {{ listen: … }}`",
+                address.port()
             ),
-            io::ErrorKind::AddrNotAvailable => (
-                "no interface has this address".to_owned(),
-                "`ip address` shows those there are; set one in `metrics: { listen: … }`".to_owned(),
-            ),
-            _ => (error.to_string(), "set another `metrics: { listen: … }`".to_owned()),
-        };
-        format!("cannot listen on '{address}': {why}; {step}")
-    })
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "no interface has this address".to_owned(),
+            "`ip address` shows those there are; set one in `metrics: { listen: … }`".to_owned(),
+        ),
+        _ => (
+            error.to_string(),
+            "set another `metrics: { listen: … }`".to_owned(),
+        ),
+    };
+    format!("cannot listen on '{address}': {why}; {step}")
 }
 
 /// Serves until cancelled.
@@ -117,7 +132,7 @@ fn router(metrics: Metrics, ask: Ask) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(scrape))
-        .route("/-/healthy", get(|| async { "jaga runs\n" }))
+        .route("/-/healthy", get(|| async { format!("{HEALTHY}\n") }))
         .route("/-/ready", get(ready))
         .with_state(shared)
 }

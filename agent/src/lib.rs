@@ -1,5 +1,6 @@
 //! jaga touches the world here, and decides nothing.
 
+pub mod blindness;
 pub mod clock;
 pub mod command;
 pub mod courier;
@@ -19,3 +20,4 @@ pub mod store_size;
 pub mod tape;
 #[cfg(test)]
 mod testing;
+pub mod warning;

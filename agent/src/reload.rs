@@ -1,6 +1,7 @@
 //! Notices that the configuration or a rule file has changed, through `notify`.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -13,8 +14,10 @@ const SETTLE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Reloads {
     config: PathBuf,
+    /// The directory of rules that is followed; shared with the watcher's thread.
+    rules: Arc<Mutex<PathBuf>>,
     changes: mpsc::Receiver<()>,
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
 }
 
 impl Reloads {
@@ -26,10 +29,12 @@ impl Reloads {
         // One waiting change stands for all: the files are read whole.
         let (sender, changes) = mpsc::channel(1);
         let (config_path, rules_path) = (absolute(config), absolute(rules));
-        let (ours, rules_dir) = (config_path.clone(), rules_path.clone());
+        let followed = Arc::new(Mutex::new(rules_path.clone()));
+        let (ours, rules_dir) = (config_path.clone(), Arc::clone(&followed));
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                let concerns = |path: &PathBuf| *path == ours || path.starts_with(&rules_dir);
+                let rules_dir = rules_dir.lock().unwrap_or_else(PoisonError::into_inner);
+                let concerns = |path: &PathBuf| *path == ours || path.starts_with(&*rules_dir);
                 match event {
                     Ok(event) if event.kind.is_access() || !event.paths.iter().any(concerns) => {}
                     _ => drop(sender.try_send(())),
@@ -40,18 +45,29 @@ impl Reloads {
             })?;
         let config_dir = config_path.parent().unwrap_or(Path::new("/")).to_path_buf();
         for directory in [config_dir, rules_path] {
-            if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
-                tracing::info!(
-                    "'{}' is not watched for changes ({error}); SIGHUP reloads",
-                    directory.display()
-                );
-            }
+            watch(&mut watcher, &directory);
         }
         Ok(Self {
             config: config.to_path_buf(),
+            rules: followed,
             changes,
-            _watcher: watcher,
+            watcher,
         })
+    }
+
+    /// Follows the directory of rules that the configuration names now, in place of the one before. Also when it is the
+    /// same: it may have been made, or made anew, since.
+    pub fn follow_rules(&mut self, rules: &Path) {
+        let rules = absolute(rules);
+        let before = {
+            let mut followed = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *followed, rules.clone())
+        };
+        // It may be gone, or never have been; and the configuration's own directory must stay watched.
+        if before != rules && Some(&*before) != absolute(&self.config).parent() {
+            let _ = self.watcher.unwatch(&before);
+        }
+        watch(&mut self.watcher, &rules);
     }
 
     /// The configuration's path, as the user gave it.
@@ -66,6 +82,15 @@ impl Reloads {
             std::future::pending::<()>().await;
         }
         while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.changes.recv()).await {}
+    }
+}
+
+fn watch(watcher: &mut RecommendedWatcher, directory: &Path) {
+    if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+        tracing::info!(
+            "'{}' is not watched for changes ({error}); SIGHUP reloads",
+            directory.display()
+        );
     }
 }
 
@@ -100,5 +125,31 @@ mod tests {
         reloads.changed().await;
         std::fs::write(rules.join("own.yaml"), "").expect("written");
         reloads.changed().await;
+    }
+
+    #[tokio::test]
+    async fn another_directory_of_rules_is_followed_and_one_that_is_made_later() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (config, rules) = (
+            directory.path().join("jaga.yaml"),
+            directory.path().join("rules"),
+        );
+        let other = tempfile::tempdir().expect("a directory");
+        std::fs::write(&config, "").expect("written");
+        let mut reloads = Reloads::watch(&config, &rules).expect("watched");
+        reloads.follow_rules(other.path());
+        std::fs::write(other.path().join("own.yaml"), "").expect("written");
+        noticed(&mut reloads).await;
+        reloads.follow_rules(&rules);
+        std::fs::create_dir(&rules).expect("made");
+        noticed(&mut reloads).await;
+        reloads.follow_rules(&rules);
+        std::fs::write(rules.join("own.yaml"), "").expect("written");
+        noticed(&mut reloads).await;
+    }
+
+    async fn noticed(reloads: &mut Reloads) {
+        let waited = tokio::time::timeout(Duration::from_secs(10), reloads.changed()).await;
+        waited.expect("the change is noticed");
     }
 }

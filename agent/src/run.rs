@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jaga_rules::config::Config;
+use jaga_rules::config::{AgentConfig, Config};
 use jaga_rules::engine::Engine;
 use jaga_rules::event::{Event, Fact};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,15 +16,15 @@ use tokio_util::sync::CancellationToken;
 use crate::courier::Courier;
 use crate::ingest::{self, Handle, Ingest, down_since};
 use crate::metrics::Metrics;
-use crate::output::Context;
+use crate::output::{self, Context};
 use crate::reload::Reloads;
 use crate::sensor::ebpf::StoresHandle;
-use crate::sensor::{HealthTable, ebpf, interfaces, pcap};
+use crate::sensor::{HealthTable, OFF, ebpf, interfaces, pcap};
 use crate::setup::{self, Checked};
 use crate::state::State;
 use crate::store_size::{self, StoreSize};
 use crate::tape::Recorder;
-use crate::{clock, http};
+use crate::{clock, http, warning};
 
 /// For outputs to take what is still pending when the agent is asked to end.
 const LAST_DELIVERY: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ const LAST_DELIVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// What keeps it from starting, with the next step.
 pub async fn run(config_path: &Path) -> Result<(), String> {
-    let checked = setup::read(config_path)?;
+    let checked = setup::read(config_path).map_err(|trouble| trouble.to_string())?;
     let config = &checked.config;
     let listener = match config.agent.metrics {
         Some(address) => Some(http::listen(address).await?),
@@ -195,11 +195,13 @@ async fn serve_signals(
             }
             Ok(new) => {
                 apply(&new, &current, engine, metrics, stores)?;
+                warn(reloads.config(), &new.config);
+                reloads.follow_rules(&new.config.agent.rules);
                 current = new;
             }
-            Err(problems) => {
+            Err(trouble) => {
                 metrics.reload_failed();
-                tracing::error!("the reload changed nothing, because:\n{problems}");
+                tracing::error!("the reload changed nothing, because:\n{trouble}");
             }
         }
     }
@@ -224,15 +226,48 @@ fn apply(
         stores = new.config.stores.len(),
         "reloaded"
     );
-    if new.config.agent != old.config.agent {
-        tracing::warn!("sensors, outputs, metrics, state and periods change at a restart only");
+    let waiting = at_a_restart_only(&new.config.agent, &old.config.agent);
+    if !waiting.is_empty() {
+        tracing::warn!(
+            "changed, but only a restart takes it up (systemctl restart jaga): {}",
+            waiting.join(", ")
+        );
     }
     Ok(())
+}
+
+/// Settings that differ and are read once, at start.
+fn at_a_restart_only(new: &AgentConfig, old: &AgentConfig) -> Vec<&'static str> {
+    [
+        ("sensors", new.sensors != old.sensors),
+        ("metrics", new.metrics != old.metrics),
+        ("outputs", new.outputs != old.outputs),
+        ("state", new.state != old.state),
+        ("privacy", new.privacy != old.privacy),
+        ("periods", new.periods != old.periods),
+        ("tape", new.tape != old.tape),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+/// Says what does not fit this host or this day, and opens the alert files: the first alert is a bad time to find out.
+fn warn(config_path: &Path, config: &Config) {
+    for warning in warning::all(config_path, config, clock::today()) {
+        tracing::warn!("{warning}");
+    }
+    for output in &config.agent.outputs {
+        if let Err(why) = output::try_open(output) {
+            tracing::error!("no alert can be written: {why}");
+        }
+    }
 }
 
 fn announce(config_path: &Path, checked: &Checked, health: &HealthTable) {
     let config = &checked.config;
     tracing::info!(config = %config_path.display(), rules = checked.rules.len(), "watching");
+    warn(config_path, config);
     for store in &config.stores {
         let paths: Vec<String> = store
             .paths
@@ -246,12 +281,11 @@ fn announce(config_path: &Path, checked: &Checked, health: &HealthTable) {
         };
         tracing::info!("store {}: {}{guessed}", store.name, paths.join(", "));
     }
-    if config.stores.is_empty() {
-        tracing::warn!("no store is configured and none was found: name one under `stores:`");
-    }
     for (sensor, health) in health.all() {
         if health.up {
             tracing::info!("sensor {sensor}: rung {}, {}", health.rung, health.why);
+        } else if health.why == OFF {
+            tracing::info!("sensor {sensor}: {OFF}");
         } else {
             tracing::error!("sensor {sensor} sees nothing: {}", health.why);
         }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 pub mod check;
 pub mod demo;
@@ -48,6 +49,9 @@ impl Cli {
     /// Runs the subcommand.
     #[must_use]
     pub fn main(self) -> ExitCode {
+        if self.command.ends_on_a_closed_pipe() {
+            restore_sigpipe();
+        }
         match self.command {
             Command::Run(args) => run::main(&args),
             Command::Replay(args) => replay::main(&args),
@@ -57,6 +61,24 @@ impl Cli {
             Command::Demo(args) => demo::main(&args),
         }
     }
+}
+
+impl Command {
+    /// Whether `| head` may end it. The agent must outlive its readers, the demo cleans up after itself, and a replay
+    /// looks at its writes.
+    fn ends_on_a_closed_pipe(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Test(_) | Self::Explain(_) => true,
+            Self::Run(_) | Self::Replay(_) | Self::Demo(_) => false,
+        }
+    }
+}
+
+/// Rust ignores SIGPIPE, and `println!` then panics where other programs end quietly.
+fn restore_sigpipe() {
+    // SAFETY: the default action is none of our code, and no other thread runs yet.
+    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    debug_assert!(restored.is_ok(), "SIGPIPE has a default");
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ const BATCHES: usize = 16;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration; a missing file at the default place means the defaults.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     pub config: PathBuf,
     /// Captures, pcap or pcapng, in order of time.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "tape", required_unless_present = "tape")]

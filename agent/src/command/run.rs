@@ -12,7 +12,7 @@ use crate::run;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration; a missing file at the default place means the defaults.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     pub config: PathBuf,
 }
 

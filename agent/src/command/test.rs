@@ -8,8 +8,8 @@ use jaga_rules::event::RuleText;
 use jaga_rules::rule;
 use jaga_rules::scenario::check;
 
-use super::{FOUND, USAGE};
-use crate::setup;
+use super::FOUND;
+use crate::setup::{self, Trouble};
 
 /// Arguments of `jaga test`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
     /// The configuration; a missing file at the default place means the defaults.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     pub config: PathBuf,
 }
 
@@ -29,7 +29,7 @@ pub fn main(args: &Args) -> ExitCode {
         Ok(files) => files,
         Err(trouble) => {
             eprintln!("jaga: {trouble}");
-            return ExitCode::from(USAGE);
+            return ExitCode::from(trouble.status());
         }
     };
     let (mut passed, mut failed) = (0, 0);
@@ -40,6 +40,13 @@ pub fn main(args: &Args) -> ExitCode {
         failed += told.failed;
     }
     println!("{passed} passed, {failed} failed");
+    if passed + failed == 0 {
+        eprintln!(
+            "jaga: nothing was tested: no rule in {} files has tests; write them under `tests:` in its file",
+            files.len()
+        );
+        return ExitCode::from(FOUND);
+    }
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
@@ -47,7 +54,7 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
-fn files(args: &Args) -> Result<Vec<RuleText>, String> {
+fn files(args: &Args) -> Result<Vec<RuleText>, Trouble> {
     if args.paths.is_empty() {
         return setup::rule_texts(&args.config);
     }

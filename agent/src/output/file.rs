@@ -46,6 +46,13 @@ impl Output for AlertFile {
 }
 
 impl AlertFile {
+    /// Opens the file as the first alert will, and lets go of it.
+    pub(super) fn try_open(&self) -> Result<(), String> {
+        open_for_append(&self.path)
+            .map(drop)
+            .map_err(|error| self.explain(&error))
+    }
+
     fn explain(&self, error: &io::Error) -> String {
         format!(
             "cannot write '{}': {error}; see that its directory is writable and the disk has room",

@@ -104,6 +104,18 @@ pub fn open(config: &OutputConfig, context: &Context) -> Result<Box<dyn Output>,
     })
 }
 
+/// Whether an output that is a place on this host can be written, making it if it is not there.
+///
+/// # Errors
+/// Why not, and the next step.
+pub fn try_open(config: &OutputConfig) -> Result<(), String> {
+    match config {
+        OutputConfig::File { path } => file::AlertFile::new(path.clone()).try_open(),
+        // It may well come up later than this host.
+        OutputConfig::Alertmanager { .. } => Ok(()),
+    }
+}
+
 /// What an output is called in metrics, logs and the state file: the same over restarts, without passwords.
 #[must_use]
 pub fn name(config: &OutputConfig) -> String {

@@ -12,10 +12,10 @@ use std::time::Duration;
 use jaga_rules::config::{Config, Interfaces};
 use jaga_rules::event::{Event, Fact, Gap, GapKind, Name};
 
-use super::{Feed, HealthTable};
+use super::{Feed, HealthTable, OFF, Probe};
 
 /// Its name in health and gaps.
-const SENSOR: &str = "interfaces";
+pub const SENSOR: &str = "interfaces";
 
 /// Where the kernel shows the interfaces of the reading thread's network namespace. Not /sys/class/net: that shows
 /// the namespace in which it was mounted.
@@ -40,10 +40,50 @@ pub fn start(
 ) -> JoinHandle<()> {
     let period = Duration::from_nanos(config.agent.periods.drain.max(1).unsigned_abs());
     let wanted = config.agent.sensors.interfaces.clone();
+    if wanted == Interfaces::Off {
+        health.update(SENSOR, |health| health.why = OFF.to_owned());
+    }
     thread::Builder::new()
         .name(SENSOR.to_owned())
         .spawn(move || run(&wanted, period, &feed, &health, &stop))
         .expect("a thread can be made at start")
+}
+
+/// Reads the counters once, as `start` would.
+#[must_use]
+pub fn probe(config: &Config) -> Probe {
+    let wanted = &config.agent.sensors.interfaces;
+    if *wanted == Interfaces::Off {
+        return Probe::Off;
+    }
+    match read(Path::new(TABLE), wanted) {
+        Ok(readings) => Probe::Sees(seen(wanted, &readings)),
+        Err(error) => Probe::Blind(cannot_read(&error)),
+    }
+}
+
+fn seen(wanted: &Interfaces, readings: &[(Name, u64)]) -> String {
+    let missing = |name: &&Name| !readings.iter().any(|(there, _)| there == *name);
+    let missing: Vec<&str> = match wanted {
+        Interfaces::Auto | Interfaces::Off => Vec::new(),
+        Interfaces::Named(names) => names.iter().filter(missing).map(|name| &**name).collect(),
+    };
+    let seen = format!("counters of {} in {TABLE}", count(readings.len()));
+    if missing.is_empty() {
+        seen
+    } else {
+        format!(
+            "{seen}; not there: {} ('ip link' lists those there are)",
+            missing.join(", ")
+        )
+    }
+}
+
+fn count(interfaces: usize) -> String {
+    match interfaces {
+        1 => "1 interface".to_owned(),
+        count => format!("{count} interfaces"),
+    }
 }
 
 fn run(
@@ -54,9 +94,6 @@ fn run(
     stop: &AtomicBool,
 ) {
     if *wanted == Interfaces::Off {
-        health.update(SENSOR, |health| {
-            health.why = "switched off in the configuration".to_owned();
-        });
         return;
     }
     let mut counters = Counters::default();
@@ -100,8 +137,12 @@ fn blind(error: &io::Error) -> Event {
         kind: GapKind::Blind,
         events: 0,
         bytes: 0,
-        why: format!("cannot read '{TABLE}': {error}; mount proc").into(),
+        why: cannot_read(error).into(),
     })
+}
+
+fn cannot_read(error: &io::Error) -> String {
+    format!("cannot read '{TABLE}': {error}; mount proc")
 }
 
 fn read(table: &Path, wanted: &Interfaces) -> io::Result<Vec<(Name, u64)>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jaga_rules::config::Config;
 use jaga_rules::event::Event;
 
 pub mod ebpf;
@@ -37,7 +38,37 @@ pub struct Health {
     pub lost_bytes: u64,
 }
 
-/// The health of all sensors by subject: `files`, `sockets`, `processes`, `pcap`. Cheap to clone.
+/// Why a sensor that nobody wants does not see.
+pub const OFF: &str = "off: by configuration";
+
+/// What came of trying a sensor: started as `jaga run` would, and let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// It would see; how.
+    Sees(String),
+    /// Nobody wants it.
+    Off,
+    /// It would see nothing; why, and the next step.
+    Blind(String),
+}
+
+impl From<Result<String, String>> for Probe {
+    fn from(tried: Result<String, String>) -> Self {
+        tried.map_or_else(Self::Blind, Self::Sees)
+    }
+}
+
+/// Tries every sensor that there is.
+#[must_use]
+pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
+    let beside = [
+        (pcap::SENSOR, pcap::probe(config)),
+        (interfaces::SENSOR, interfaces::probe(config)),
+    ];
+    ebpf::probe(config).into_iter().chain(beside).collect()
+}
+
+/// The health of all sensors by subject: `files`, `sockets`, `processes`, `pcap`, `interfaces`. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct HealthTable(Arc<Mutex<BTreeMap<&'static str, Health>>>);
 

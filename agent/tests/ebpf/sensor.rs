@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jaga::sensor::ebpf::{self, StoresHandle};
-use jaga::sensor::{Batch, FEED_LIMIT, HealthTable};
+use jaga::sensor::{Batch, FEED_LIMIT, HealthTable, Probe};
 use jaga_rules::config::{self, Config};
 use jaga_rules::event::{Actor, Event, Name, Read, Sender, Sent, Wrote};
 
@@ -29,9 +29,12 @@ pub struct Sensor {
 /// Whether eBPF programs attach here. Says so aloud if not; in CI that is a failure.
 pub fn can_run(test: &str) -> bool {
     static REFUSED: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let all = ebpf::probe().into_iter();
-        all.filter_map(|(subject, result)| Some(format!("{subject}: {}", result.err()?)))
-            .collect()
+        let all = ebpf::probe(&config("/")).into_iter();
+        all.filter_map(|(subject, probe)| match probe {
+            Probe::Blind(why) => Some(format!("{subject}: {why}")),
+            Probe::Sees(_) | Probe::Off => None,
+        })
+        .collect()
     });
     if REFUSED.is_empty() {
         return true;

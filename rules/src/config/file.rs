@@ -82,9 +82,15 @@ fn default_agent() -> AgentConfig {
             quiet: None,
         },
         discover: true,
-        rules: "/etc/jaga/rules".into(),
+        rules: default_rules(),
         tape: None,
     }
+}
+
+/// Where the user's own rules are unless the configuration says otherwise.
+#[must_use]
+pub fn default_rules() -> PathBuf {
+    "/etc/jaga/rules".into()
 }
 
 fn config(at: At<'_>) -> Option<Config> {

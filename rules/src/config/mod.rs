@@ -15,7 +15,7 @@ pub(crate) mod glob;
 mod store;
 pub(crate) mod target;
 
-pub use file::{FILE, parse};
+pub use file::{FILE, default_rules, parse};
 pub use store::{render_stores, with_stores};
 
 /// The whole configuration, checked.

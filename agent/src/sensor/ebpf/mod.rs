@@ -17,7 +17,7 @@ use self::decode::socket::{Ports, ephemeral, listening};
 use self::drain::Drain;
 use self::roots::{Roots, StoreNames};
 use self::watch::{Subjects, Watch};
-use super::{Feed, HealthTable};
+use super::{Feed, HealthTable, OFF, Probe};
 
 mod attach;
 mod batch;
@@ -30,12 +30,24 @@ mod roster;
 mod table;
 mod watch;
 
-/// What these sensors cannot see, however well they are attached; for the end of `jaga check`.
-pub const NOT_SEEN: [&str; 4] = [
-    "reads and writes of tmpfs and memfd (page-cache tracepoints leave them out), mapped ones aside",
-    "reflinks (cp on btrfs and XFS) and renames out of a store: no data is read",
-    "reads of a store through an overlay mounted over it, or of its block device",
-    "sends by the kernel itself (WireGuard, tunnels): pcap sees them, without a process",
+/// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
+pub const NOT_SEEN: [(&str, &str); 4] = [
+    (
+        "tmpfs",
+        "reads and writes of tmpfs and memfd (page-cache tracepoints leave them out), mapped ones aside",
+    ),
+    (
+        "reflinks",
+        "reflinks (cp on btrfs and XFS) and renames out of a store: no data is read",
+    ),
+    (
+        "block-devices",
+        "reads of a store through an overlay mounted over it, or of its block device",
+    ),
+    (
+        "kernel-sends",
+        "sends by the kernel itself (WireGuard, tunnels): pcap sees them, without a process",
+    ),
 ];
 
 /// The running sensors.
@@ -65,16 +77,12 @@ impl StoresHandle {
 /// step, and is told as a gap every ten seconds.
 #[must_use]
 pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicBool>) -> Started {
-    let sensors = &config.agent.sensors;
-    let (files, sockets) = (
-        sensors.files == Choice::Auto,
-        sensors.sockets == Choice::Auto,
-    );
+    let wanted = Wanted::new(config);
     let mut blind = Vec::new();
     let mut up = |subject: Subject, wanted: bool| raise(&subject, wanted, &health, &mut blind);
-    let processes = up(attach::processes(), files || sockets);
-    let files = up(attach::files(), files);
-    let sockets = up(attach::sockets(), sockets);
+    let processes = up(attach::processes(), wanted.processes);
+    let files = up(attach::files(), wanted.files);
+    let sockets = up(attach::sockets(), wanted.sockets);
 
     let names = StoreNames::default();
     let stores = follow_stores(config, files.as_ref(), &names, &health);
@@ -88,7 +96,7 @@ pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicB
     };
     let netns = own_netns();
     if let Some(sockets) = &sockets {
-        only_namespace(sockets, sensors.namespaces, netns);
+        only_namespace(sockets, config.agent.sensors.namespaces, netns);
     }
     let subjects = Subjects {
         processes,
@@ -115,18 +123,45 @@ fn open_and_run(mut drain: Drain, subjects: Subjects) {
     }
 }
 
-/// Attaches every subject, lets go, and says how each sees or why it does not.
+/// Attaches every subject that is wanted, lets go, and says how each sees or why it does not.
 #[must_use]
-pub fn probe() -> Vec<(&'static str, Result<String, String>)> {
-    [attach::files(), attach::sockets(), attach::processes()]
-        .iter()
-        .map(|subject| {
-            (
-                subject.name,
-                attach(subject).map(|_| how(subject.name).to_owned()),
-            )
-        })
-        .collect()
+pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
+    let wanted = Wanted::new(config);
+    let probe = |(subject, wanted): (Subject, bool)| {
+        let tried = || attach(&subject).map(|_| how(subject.name).to_owned());
+        let probe = if wanted { tried().into() } else { Probe::Off };
+        (subject.name, probe)
+    };
+    [
+        (attach::files(), wanted.files),
+        (attach::sockets(), wanted.sockets),
+        (attach::processes(), wanted.processes),
+    ]
+    .map(probe)
+    .into()
+}
+
+/// Which subjects somebody wants.
+struct Wanted {
+    files: bool,
+    sockets: bool,
+    processes: bool,
+}
+
+impl Wanted {
+    /// Processes are what the other two are told of: wanted as soon as one of these is.
+    fn new(config: &Config) -> Self {
+        let sensors = &config.agent.sensors;
+        let (files, sockets) = (
+            sensors.files == Choice::Auto,
+            sensors.sockets == Choice::Auto,
+        );
+        Self {
+            files,
+            sockets,
+            processes: files || sockets,
+        }
+    }
 }
 
 fn how(subject: &str) -> &'static str {
@@ -153,7 +188,7 @@ fn raise(
     let attached = if wanted {
         attach(subject)
     } else {
-        Err("switched off in the configuration".to_owned())
+        Err(OFF.to_owned())
     };
     health.update(subject.name, |health| {
         health.up = attached.is_ok();

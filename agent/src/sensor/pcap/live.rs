@@ -9,16 +9,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jaga_rules::config::{Config, Interfaces};
 use jaga_rules::event::{Event, Gap, GapKind, Name};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use pcap::{Active, Capture, Device};
 
 use super::flow::{Key, Tick};
 use super::frame::{Link, Packet, Seen, look, number};
 use super::vantage::Vantage;
 use super::witness::Witness;
-use crate::sensor::{Feed, HealthTable};
+use crate::sensor::{Feed, HealthTable, OFF, Probe};
 
 /// Its name in health and gaps.
-const SENSOR: &str = "pcap";
+pub const SENSOR: &str = "pcap";
 
 /// Enough for a ClientHello with post-quantum key shares, which the sending host still sees in one piece.
 const SNAPLEN: i32 = 4096;
@@ -80,6 +82,10 @@ pub fn start(
         period,
         tick: 0,
     };
+    if live.wanted == Interfaces::Off {
+        live.health
+            .update(SENSOR, |health| health.why = OFF.to_owned());
+    }
     thread::Builder::new()
         .name(SENSOR.to_owned())
         .spawn(move || live.run(&feed, &stop))
@@ -87,17 +93,15 @@ pub fn start(
 }
 
 /// Opens what `start` would, lets go, and says on what it listens and why not on what it does not.
-///
-/// # Errors
-/// It would see nothing: why, and the next step.
-pub fn probe(config: &Config) -> Result<String, String> {
+#[must_use]
+pub fn probe(config: &Config) -> Probe {
     let wanted = &config.agent.sensors.interfaces;
     if *wanted == Interfaces::Off {
-        return Ok("switched off in the configuration".to_owned());
+        return Probe::Off;
     }
     let mut captures = BTreeMap::new();
     let problems = open_missing(wanted, &mut captures);
-    said(captures.keys(), &problems)
+    said(captures.keys(), &problems).into()
 }
 
 struct Live {
@@ -116,9 +120,6 @@ struct Live {
 impl Live {
     fn run(&mut self, feed: &Feed, stop: &AtomicBool) {
         if self.wanted == Interfaces::Off {
-            self.health.update(SENSOR, |health| {
-                health.why = "switched off in the configuration".to_owned();
-            });
             return;
         }
         let mut until_look = Duration::ZERO;
@@ -293,7 +294,7 @@ fn is_real(device: &Device) -> bool {
 }
 
 fn open(name: &str) -> Result<(Capture<Active>, Link), String> {
-    let words = |error: pcap::Error| format!("{error}; run as root or with CAP_NET_RAW");
+    let words = |error: pcap::Error| why_not(name, &error);
     let capture = Capture::from_device(name)
         .and_then(|capture| {
             capture
@@ -312,6 +313,17 @@ fn open(name: &str) -> Result<(Capture<Active>, Link), String> {
         .filter(&filter(), true)
         .map_err(|error| format!("its filter: {error}"))?;
     Ok((capture, link))
+}
+
+/// libpcap's words for an interface that is not there differ by version and right: the system is asked.
+fn why_not(name: &str, error: &pcap::Error) -> String {
+    match if_nametoindex(name) {
+        Err(Errno::ENODEV) => {
+            "there is no such interface; 'ip link' lists those there are, name one in 'sensors: interfaces'"
+                .to_owned()
+        }
+        Ok(_) | Err(_) => format!("{error}; run as root or with CAP_NET_RAW"),
+    }
 }
 
 fn said<'a>(
@@ -433,9 +445,7 @@ mod tests {
         let wanted = Interfaces::Named(vec!["jaga-no-such".into()]);
         let problems = open_missing(&wanted, &mut BTreeMap::new());
         assert_eq!(problems.len(), 1);
-        assert!(
-            problems[0].starts_with("cannot listen on 'jaga-no-such': "),
-            "{problems:?}"
-        );
+        let expected = "cannot listen on 'jaga-no-such': there is no such interface; 'ip link'";
+        assert!(problems[0].starts_with(expected), "{problems:?}");
     }
 }

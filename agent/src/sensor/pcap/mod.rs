@@ -13,4 +13,4 @@ pub mod tls;
 pub mod vantage;
 pub mod witness;
 
-pub use live::{probe, start};
+pub use live::{SENSOR, probe, start};

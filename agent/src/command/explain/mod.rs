@@ -16,6 +16,8 @@ use crate::metrics::explained;
 use crate::output::alert_name;
 use crate::setup;
 
+mod scraped;
+
 /// Arguments of `jaga explain`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,17 +25,24 @@ pub struct Args {
     #[arg(value_name = "RULE|MEASURE|METRIC|ALERT")]
     pub name: Option<String>,
     /// The configuration; a missing file at the default place means the defaults.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
+    #[arg(long, short, value_name = "FILE", default_value = super::CONFIG)]
     pub config: PathBuf,
 }
 
 /// Runs it.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
-    let told = setup::rule_texts(&args.config).and_then(|rules| match &args.name {
+    let rules = match setup::rule_texts(&args.config) {
+        Ok(rules) => rules,
+        Err(trouble) => {
+            eprintln!("jaga: {trouble}");
+            return ExitCode::from(trouble.status());
+        }
+    };
+    let told = match &args.name {
         Some(name) => explain(name, &rules),
         None => Ok(list(&rules)),
-    });
+    };
     match told {
         Ok(text) => {
             print!("{text}");
@@ -50,8 +59,14 @@ pub fn main(args: &Args) -> ExitCode {
 fn explain(name: &str, files: &[RuleText]) -> Result<String, String> {
     let rules = rules(files);
     let is_named = |rule: &Rule| *rule.name == *name || alert_name(&rule.name) == name;
-    if let Some((rule, tests)) = rules.iter().find(|(rule, _)| is_named(rule)) {
-        return Ok(rule_text(rule, tests));
+    let own = rules.iter().find(|(rule, _)| is_named(rule));
+    let own = own.map(|(rule, tests)| rule_text(rule, tests));
+    let scraped = scraped::all().into_iter().find(|alert| alert.name == name);
+    let scraped = scraped.as_ref().map(scraped::text);
+    // Prometheus may watch for the same under the same name.
+    let alerts: Vec<String> = own.into_iter().chain(scraped).collect();
+    if !alerts.is_empty() {
+        return Ok(alerts.join("\n"));
     }
     if let Some(measure) = MEASURES
         .iter()
@@ -86,11 +101,17 @@ fn rules(files: &[RuleText]) -> Vec<(Rule, Vec<RuleTest>)> {
 }
 
 fn unknown(name: &str, rules: &[(Rule, Vec<RuleTest>)]) -> String {
+    let scraped = scraped::all();
+    let own = rules.iter().map(|(rule, _)| alert_name(&rule.name));
+    let alerts: Vec<String> = own
+        .chain(scraped.into_iter().map(|alert| alert.name))
+        .collect();
     let known = rules
         .iter()
         .map(|(rule, _)| &*rule.name)
         .chain(MEASURES.iter().map(|measure| measure.measure.name()))
-        .chain(explained().map(|(metric, ..)| metric));
+        .chain(explained().map(|(metric, ..)| metric))
+        .chain(alerts.iter().map(String::as_str));
     match nearest(name, &known.collect::<Vec<_>>()) {
         Some(near) => format!("nothing is called '{name}'; did you mean '{near}'?"),
         None => format!("nothing is called '{name}'; 'jaga explain' alone lists what there is"),
@@ -111,6 +132,10 @@ fn list(files: &[RuleText]) -> String {
     text += "\n# Metrics\n\n";
     for (metric, help, _) in explained() {
         let _ = writeln!(text, "{metric:42} {help}");
+    }
+    let _ = write!(text, "\n# Alerts of Prometheus ({})\n\n", scraped::PLACE);
+    for alert in scraped::all() {
+        let _ = writeln!(text, "{:42} {}", alert.name, alert.summary);
     }
     text
 }
