@@ -1,9 +1,9 @@
 //! The demo: a throw-away store is copied out between two network namespaces, under the eyes of the real agent.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,17 @@ use crate::replay::Player;
 use crate::tape::Tape;
 
 mod sandbox;
+mod stop;
+mod sweep;
 
-use sandbox::{OUTSIDE, Sandbox};
+use sandbox::{OUTSIDE, Sandbox, bound};
+use stop::Stop;
 
 /// A file of the store, bytes: about what an ECG, a lab report or an X-ray takes.
 const FILE: usize = 250_000;
 /// Files of the store, one record each.
 const FILES: usize = 1_000;
-/// The copy is broken off after this long.
+/// For the agent to be ready, and for an alert beyond the time that the whole copy takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A leak as it was recorded by this demo, for who may not make one.
 const RECORDED: &[u8] = include_bytes!("leak.tape");
@@ -34,7 +37,7 @@ pub fn why_not_live() -> Option<String> {
                 .to_owned(),
         );
     }
-    let missing: Vec<&str> = ["ip", "nsenter", "tar", "curl"]
+    let missing: Vec<&str> = ["ip", "nsenter", "setpriv", "tar", "curl"]
         .into_iter()
         .filter(|program| !is_there(program))
         .collect();
@@ -59,15 +62,16 @@ pub fn live(rate: u32) -> Result<(), String> {
     say(
         "Making a store of 1,000 records (250 MB), two hosts in network namespaces, and a place outside that takes all.",
     );
+    let stop = Stop::listen()?;
     let sandbox = Sandbox::make()?;
-    make_store(&sandbox.store)?;
-    let mut agent = Agent::start(&sandbox)?;
+    make_store(&sandbox.store, &stop)?;
+    let mut agent = Agent::start(&sandbox, &stop)?;
     say(&format!(
         "Watching. Now somebody copies the store out: tar | curl, {rate} MB/s, to {OUTSIDE}."
     ));
     let begun = Instant::now();
-    let mut leak = start_leak(&sandbox, rate)?;
-    let alert = agent.wait_for_alert(&sandbox)?;
+    let leak = start_leak(&sandbox, rate)?;
+    let alert = agent.wait_for_alert(&sandbox, rate)?;
     let (took, left) = (begun.elapsed(), sandbox.received());
     println!();
     show(&alert);
@@ -84,7 +88,7 @@ pub fn live(rate: u32) -> Result<(), String> {
     {
         println!("  {line}");
     }
-    end(&mut leak);
+    drop(leak);
     say("\nThe copy was cut off here; everything that the demo made is removed.");
     Ok(())
 }
@@ -162,7 +166,7 @@ fn show(alert: &Value) {
     }
 }
 
-fn make_store(store: &Path) -> Result<(), String> {
+fn make_store(store: &Path, stop: &Stop) -> Result<(), String> {
     let mut noise = File::open("/dev/urandom")
         .map_err(|error| format!("cannot read '/dev/urandom': {error}"))?;
     let mut content = vec![0; FILE];
@@ -170,6 +174,7 @@ fn make_store(store: &Path) -> Result<(), String> {
         .read_exact(&mut content)
         .map_err(|error| error.to_string())?;
     for number in 0..FILES {
+        stop.go_on()?;
         // Every file differs, so that nothing on the way can fold them into one.
         content[..8].copy_from_slice(&(number as u64).to_be_bytes());
         let path = store.join(format!("{number:06}.dcm"));
@@ -179,9 +184,9 @@ fn make_store(store: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn start_leak(sandbox: &Sandbox, rate: u32) -> Result<Vec<Child>, String> {
+fn start_leak(sandbox: &Sandbox, rate: u32) -> Result<Children, String> {
     let cannot = |program: &str, error: std::io::Error| format!("cannot start {program}: {error}");
-    let mut tar = Command::new("tar")
+    let mut tar = bound("tar")
         .args(["cf", "-", "-C"])
         .arg(&sandbox.store)
         .arg(".")
@@ -190,6 +195,7 @@ fn start_leak(sandbox: &Sandbox, rate: u32) -> Result<Vec<Child>, String> {
         .spawn()
         .map_err(|error| cannot("tar", error))?;
     let archive = tar.stdout.take().ok_or("tar has no output")?;
+    let mut leak = Children(vec![tar]);
     let mut curl = sandbox.inside("curl");
     curl.args([
         "-s",
@@ -204,25 +210,38 @@ fn start_leak(sandbox: &Sandbox, rate: u32) -> Result<Vec<Child>, String> {
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| cannot("curl", error))?;
-    Ok(vec![tar, curl])
+    leak.0.push(curl);
+    Ok(leak)
 }
 
-fn end(children: &mut Vec<Child>) {
-    for mut child in children.drain(..) {
-        // It may have ended by itself; either way it is reaped.
-        let _ = child.kill();
-        let _ = child.wait();
+/// How long the leak may go on without an alert: the whole copy at this rate, and some more.
+fn patience(rate: u32) -> Duration {
+    let copy_secs = FILE * FILES / (rate.max(1) as usize * 1_000_000);
+    PATIENCE + Duration::from_secs(copy_secs as u64)
+}
+
+/// Programs that end with the demo, however it ends.
+struct Children(Vec<Child>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for mut child in self.0.drain(..) {
+            // It may have ended by itself; either way it is reaped.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 /// The agent under the eyes of the demo.
 struct Agent {
-    child: Vec<Child>,
+    children: Children,
     log: PathBuf,
+    stop: Stop,
 }
 
 impl Agent {
-    fn start(sandbox: &Sandbox) -> Result<Self, String> {
+    fn start(sandbox: &Sandbox, stop: &Stop) -> Result<Self, String> {
         let log = sandbox.root.join("jaga.log");
         let out = File::create(&log)
             .map_err(|error| format!("cannot write '{}': {error}", log.display()))?;
@@ -240,8 +259,9 @@ impl Agent {
             .spawn()
             .map_err(|error| format!("cannot start the agent: {error}"))?;
         let mut agent = Self {
-            child: vec![child],
+            children: Children(vec![child]),
             log,
+            stop: stop.clone(),
         };
         agent.wait(
             || {
@@ -249,18 +269,20 @@ impl Agent {
                     .get("/-/ready")
                     .is_ok_and(|page| page.starts_with("HTTP/1.1 200"))
             },
+            PATIENCE,
             "the agent is not ready",
         )?;
         Ok(agent)
     }
 
-    fn wait_for_alert(&mut self, sandbox: &Sandbox) -> Result<Value, String> {
+    fn wait_for_alert(&mut self, sandbox: &Sandbox, rate: u32) -> Result<Value, String> {
         let mut found = None;
         self.wait(
             || {
                 found = sandbox.alerts().into_iter().find(is_leak);
                 found.is_some()
             },
+            patience(rate),
             "no alert",
         )?;
         found.ok_or_else(|| "no alert".to_owned())
@@ -271,14 +293,21 @@ impl Agent {
     }
 
     /// Waits for a condition, looking often; gives up if the agent ends or patience does.
-    fn wait(&mut self, mut done: impl FnMut() -> bool, otherwise: &str) -> Result<(), String> {
+    fn wait(
+        &mut self,
+        mut done: impl FnMut() -> bool,
+        patience: Duration,
+        otherwise: &str,
+    ) -> Result<(), String> {
         let begun = Instant::now();
         while !done() {
+            self.stop.go_on()?;
             let ended = self
-                .child
+                .children
+                .0
                 .iter_mut()
                 .any(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || begun.elapsed() > PATIENCE {
+            if ended || begun.elapsed() > patience {
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
                 return Err(format!("{otherwise}; its log:\n{log}"));
             }
@@ -288,15 +317,14 @@ impl Agent {
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        end(&mut self.child);
-        let _ = std::io::stderr().flush();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn patience_covers_the_whole_copy_at_any_rate() {
+        assert!(super::patience(1).as_secs() >= 250);
+        assert!(super::patience(10_000) >= super::PATIENCE);
+    }
+
     #[test]
     fn the_recorded_leak_still_fires() {
         super::recorded().expect("it shows an alert");

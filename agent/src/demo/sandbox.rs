@@ -1,24 +1,43 @@
 //! The demo's world: a directory, two network namespaces, and somebody outside who takes everything.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
+
+use super::sweep::{PREFIX, sweep};
 
 /// The place outside (TEST-NET-3, RFC 5737: nobody's).
 pub const OUTSIDE: &str = "203.0.113.9:8080";
 const METRICS: &str = "127.0.0.1:9977";
 
+/// Where the demo's directory is: on a real disk, as the page cache's tracepoints do not see tmpfs.
+pub(super) const PLACE: &str = "/var/tmp";
+/// For the agent to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A program that dies with the demo, even by kill -9, and gets no Ctrl-C of its own.
+#[must_use]
+pub fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command.process_group(0);
+    command
+}
+
 /// Removed when it goes out of scope.
 pub struct Sandbox {
-    /// The directory, on a real disk: the page cache's tracepoints do not see tmpfs.
+    /// The directory.
     pub root: PathBuf,
     /// The store.
     pub store: PathBuf,
@@ -35,8 +54,9 @@ impl Sandbox {
     /// # Errors
     /// What could not be made.
     pub fn make() -> Result<Self, String> {
-        let name = format!("jaga-demo-{}", std::process::id());
-        let root = PathBuf::from("/var/tmp").join(&name);
+        sweep();
+        let name = format!("{PREFIX}{}", std::process::id());
+        let root = PathBuf::from(PLACE).join(&name);
         let sandbox = Self {
             store: root.join("store"),
             config: root.join("jaga.yaml"),
@@ -45,8 +65,13 @@ impl Sandbox {
             outside: format!("{name}-out"),
             received: Arc::default(),
         };
-        fs::create_dir_all(&sandbox.store)
-            .map_err(|error| format!("cannot make '{}': {error}", sandbox.store.display()))?;
+        // Not one that somebody else has put there: everybody may write to this place.
+        for directory in [&sandbox.root, &sandbox.store] {
+            DirBuilder::new()
+                .mode(0o700)
+                .create(directory)
+                .map_err(|error| format!("cannot make '{}': {error}", directory.display()))?;
+        }
         fs::write(&sandbox.config, sandbox.configuration()).map_err(|error| error.to_string())?;
         sandbox.make_network()?;
         sandbox.listen_outside()?;
@@ -56,7 +81,7 @@ impl Sandbox {
     /// A program on the watched host.
     #[must_use]
     pub fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = bound("nsenter");
         command
             .arg(format!("--net=/run/netns/{}", self.host))
             .arg(program);
@@ -86,6 +111,7 @@ impl Sandbox {
         let path = path.to_owned();
         in_namespace(&self.host, move || {
             let mut stream = TcpStream::connect(METRICS)?;
+            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
             write!(
                 stream,
                 "GET {path} HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n"
