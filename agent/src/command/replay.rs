@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use std::thread;
 
 use ipnet::IpNet;
 use jaga_rules::config::{self, Config, Records, Store};
-use jaga_rules::event::{Name, RuleText, SECOND, Setup, Stamped};
+use jaga_rules::event::{Name, SECOND, Setup, Stamped};
 use jaga_rules::output::Transition;
 use jaga_rules::pack;
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use super::{FOUND, USAGE};
 use crate::replay::Player;
 use crate::sensor::pcap::recording::{FileReport, Recording, Summary};
 use crate::sensor::pcap::vantage::Vantage;
+use crate::setup::{Trouble, config_text, own_rules, rule_files};
 use crate::tape::Tape;
 
 /// Seed of the engine for captures: the same capture gives the same alert ids.
@@ -73,6 +74,12 @@ pub fn main(args: &Args) -> ExitCode {
 /// What keeps a replay from starting, and the exit status for it.
 struct Refused(u8, String);
 
+impl From<Trouble> for Refused {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.status(), trouble.to_string())
+    }
+}
+
 impl Refused {
     /// A file that is wrong.
     fn wrong(file: &Path, trouble: impl Display) -> Self {
@@ -97,6 +104,7 @@ fn play_tape(file: &Path, args: &Args) -> Result<ExitCode, Refused> {
     }
     if let Some(trouble) = tape.trouble() {
         eprintln!("jaga: '{}': {trouble}", file.display());
+        return Ok(ExitCode::from(FOUND));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -131,16 +139,20 @@ fn play_captures(args: &Args) -> Result<ExitCode, Refused> {
     Ok(conclude(&reports, &summary))
 }
 
-/// Says on standard error what was read and what was not.
+/// Says on standard error what was read and what was not. The status is 2 if nothing was, 1 if something was not.
 fn conclude(reports: &[FileReport], summary: &Summary) -> ExitCode {
     for report in reports {
-        if let Some(trouble) = &report.trouble {
-            eprintln!("jaga: '{}': {trouble}", report.file.display());
+        let file = report.file.display();
+        match &report.trouble {
+            Some(trouble) => eprintln!("jaga: '{file}': {trouble}"),
+            None if report.packets == 0 => {
+                eprintln!("jaga: '{file}': holds no packet; capture again, or give another file");
+            }
+            None => {}
         }
     }
     if reports.iter().all(|report| report.packets == 0) {
-        eprintln!("jaga: no packet could be read");
-        return ExitCode::from(FOUND);
+        return ExitCode::from(USAGE);
     }
     let frames = summary.frames;
     eprintln!(
@@ -160,6 +172,9 @@ fn conclude(reports: &[FileReport], summary: &Summary) -> ExitCode {
         eprintln!(
             "jaga: no packet was sent by a local host; say which hosts are local with --local NET"
         );
+    }
+    if reports.iter().any(|report| report.trouble.is_some()) {
+        return ExitCode::from(FOUND);
     }
     ExitCode::SUCCESS
 }
@@ -194,13 +209,7 @@ fn readable(transition: &Transition) -> String {
 
 /// All that decides, and the configuration in it.
 fn setup(args: &Args) -> Result<(Setup, Config), Refused> {
-    let text = match fs::read_to_string(&args.config) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_default(&args.config) => {
-            String::new()
-        }
-        Err(error) => return Err(Refused::unreadable(&args.config, error)),
-    };
+    let text = config_text(&args.config)?;
     let file = args.config.display().to_string();
     let parse = |text: &str| {
         config::parse(&file, text).map_err(|problems| Refused(FOUND, problems.to_string()))
@@ -212,9 +221,8 @@ fn setup(args: &Args) -> Result<(Setup, Config), Refused> {
         text
     };
     let rules = match &args.rules {
-        Some(directory) => rule_files(directory)?,
-        None if config.agent.rules.is_dir() => rule_files(&config.agent.rules)?,
-        None => Vec::new(),
+        Some(path) => rule_files(path)?,
+        None => own_rules(&config.agent.rules)?,
     };
     let config = parse(&text)?;
     let setup = Setup {
@@ -222,10 +230,6 @@ fn setup(args: &Args) -> Result<(Setup, Config), Refused> {
         rules: pack::with_own(rules),
     };
     Ok((setup, config))
-}
-
-fn is_default(file: &Path) -> bool {
-    file == Path::new(super::CONFIG)
 }
 
 /// A recording has no files to discover stores among: every local host is taken to have data to protect, in a store
@@ -240,31 +244,6 @@ fn stand_ins(config: &Config) -> Vec<Store> {
             name,
             records: Records::PerFile(1.0),
             guessed: true,
-        })
-        .collect()
-}
-
-/// The rule files of a directory, by name.
-fn rule_files(directory: &Path) -> Result<Vec<RuleText>, Refused> {
-    let refused = |error| Refused::unreadable(directory, error);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(refused)? {
-        files.push(entry.map_err(refused)?.path());
-    }
-    files.retain(|file| {
-        file.extension()
-            .is_some_and(|end| end == "yaml" || end == "yml")
-    });
-    files.sort();
-    files
-        .iter()
-        .map(|file| {
-            let text =
-                fs::read_to_string(file).map_err(|error| Refused::unreadable(file, error))?;
-            Ok(RuleText {
-                file: file.display().to_string(),
-                text,
-            })
         })
         .collect()
 }

@@ -39,6 +39,8 @@ pub struct Recording {
     told_offset: Option<i64>,
     /// Unreadable frames that were told.
     told_unreadable: u64,
+    /// Gaps from before the first packet: it brings the time at which they can be told.
+    waiting: Vec<Event>,
 }
 
 /// What became of a file.
@@ -90,6 +92,7 @@ impl Recording {
             last_drain: Stamp(0),
             told_offset: None,
             told_unreadable: 0,
+            waiting: Vec::new(),
         }
     }
 
@@ -98,12 +101,12 @@ impl Recording {
         let mut packets = 0;
         let trouble = self.read_packets(file, &mut packets, sink).err();
         if let Some(trouble) = &trouble {
-            self.drain(self.clock.now(), sink);
-            self.tell(
-                vec![gap(0, &format!("'{}': {trouble}", file.display()))],
-                self.clock.now(),
-                sink,
-            );
+            self.waiting
+                .push(gap(0, &format!("'{}': {trouble}", file.display())));
+            if self.meter.frames().all > 0 {
+                self.drain(self.clock.now(), sink);
+                self.tell_waiting(sink);
+            }
         }
         FileReport {
             file: file.to_owned(),
@@ -112,7 +115,13 @@ impl Recording {
         }
     }
 
-    /// Tells what is left to tell, after the last file.
+    fn tell_waiting(&mut self, sink: &mut Sink<'_>) -> bool {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.is_empty() || self.tell(waiting, self.clock.now(), sink)
+    }
+
+    /// Tells what is left to tell, after the last file. Without any packet that is nothing: then there was no time in
+    /// which something could have been missed.
     pub fn finish(&mut self, sink: &mut Sink<'_>) -> Summary {
         self.drain(self.clock.now(), sink);
         Summary {
@@ -161,10 +170,10 @@ impl Recording {
         sink: &mut Sink<'_>,
     ) -> bool {
         let now = self.clock.stamp(wall);
-        let mut wanted = true;
+        let mut wanted = self.tell_waiting(sink);
         if now >= self.next_drain {
             if !self.may_wait(now) {
-                wanted = self.drain(self.next_drain, sink);
+                wanted &= self.drain(self.next_drain, sink);
                 self.last_drain = self.next_drain;
             }
             let periods = now.0 / DRAIN_PERIOD + 1;
@@ -172,7 +181,7 @@ impl Recording {
         }
         self.meter.frame(link, data, wire_len, tick(now));
         if self.meter.is_full() {
-            wanted = self.drain(now, sink);
+            wanted &= self.drain(now, sink);
         }
         wanted
     }

@@ -132,7 +132,9 @@ fn a_capture_cut_anywhere_gives_what_it_holds() {
             .iter()
             .filter(|event| matches!(event.event, Event::Gap(_)))
             .count();
-        assert_eq!(gaps, usize::from(!whole_records), "cut at {cut}");
+        // Without a packet there is no time at which a gap could be: the report has it.
+        let gap = !whole_records && packets > 0;
+        assert_eq!(gaps, usize::from(gap), "cut at {cut}");
         let bytes = [0, 10, 30][packets as usize];
         assert_eq!(read.summary.flows.bytes, bytes, "cut at {cut}");
     }
@@ -310,7 +312,7 @@ mod property {
             file.truncate(cut);
             let read = read(&file);
             prop_assert!(read.events.is_sorted_by_key(|event| event.at));
-            if read.report.trouble.is_some() {
+            if read.report.trouble.is_some() && read.report.packets > 0 {
                 prop_assert!(read.events.iter().any(|event| matches!(event.event, Event::Gap(_))));
             }
         }
