@@ -21,6 +21,12 @@ strip --strip-unneeded "$tree/usr/bin/jaga"
 install -Dm644 "$root/packaging/systemd/jaga.service" "$tree/lib/systemd/system/jaga.service"
 install -Dm600 "$root/packaging/jaga.yaml" "$tree/etc/jaga/jaga.yaml"
 install -dm755 "$tree/etc/jaga/rules"
+# What the alerts' runbook_url points at. Without a configuration or rules of the building machine.
+printf 'rules: %s\n' "$stage/none" >"$stage/explain.yaml"
+mkdir -p "$tree/usr/share/doc/jaga/rules"
+"$binary" explain --config "$stage/explain.yaml" | sed -n '/^# Measures/q; s/^\([a-z][a-z-]*\) .*/\1/p' | while read -r rule; do
+    "$binary" explain --config "$stage/explain.yaml" "$rule" >"$tree/usr/share/doc/jaga/rules/$rule.md"
+done
 install -Dm644 "$root/README.md" "$tree/usr/share/doc/jaga/README.md"
 install -Dm644 "$root/packaging/picture.svg" "$tree/usr/share/doc/jaga/packaging/picture.svg"
 install -Dm644 "$here/copyright" "$tree/usr/share/doc/jaga/copyright"

@@ -1,8 +1,12 @@
 //! The Debian package, built from the program under test and unpacked beside the system.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
+use jaga::output::runbook;
+use jaga_rules::event::Setup;
+use jaga_rules::pack;
 use jaga_tests::program;
 
 #[test]
@@ -38,6 +42,8 @@ fn package_unpacks_to_a_program_that_checks_its_own_configuration() {
     let conffiles = fs::read_to_string(tree.join("DEBIAN/conffiles")).unwrap();
     assert_eq!(conffiles.trim(), "/etc/jaga/jaga.yaml");
 
+    runbooks(&tree);
+
     // `check` ends with 1 where a sensor lacks a right; 2 would be a fault of ours.
     let checked = Command::new(tree.join("usr/bin/jaga"))
         .arg("check")
@@ -54,6 +60,25 @@ fn package_unpacks_to_a_program_that_checks_its_own_configuration() {
         said.contains("Not seen on this host"),
         "jaga check said:\n{said}\n{checked:?}"
     );
+}
+
+/// Every alert of a shipped rule says where its runbook is: there it must be.
+fn runbooks(tree: &Path) {
+    let shipped = jaga_rules::compile(&Setup {
+        config: String::new(),
+        rules: pack::with_own(Vec::new()),
+    });
+    let (_, rules) = shipped.unwrap();
+    assert!(rules.len() > 5);
+    for rule in rules {
+        let url = runbook(&rule.name);
+        let place = url.strip_prefix("file:///").unwrap();
+        let text = fs::read_to_string(tree.join(place)).unwrap_or_default();
+        assert!(
+            text.starts_with(&format!("# {}\n", rule.name)) && text.contains("## What to do"),
+            "{url} is not in the package"
+        );
+    }
 }
 
 #[test]

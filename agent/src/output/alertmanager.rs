@@ -12,6 +12,7 @@ use crate::clock;
 mod alert;
 
 pub(crate) use alert::alert_name;
+pub use alert::runbook;
 
 use alert::Alert;
 

@@ -13,6 +13,7 @@ use jaga_rules::rule::Rule;
 
 mod alertmanager;
 pub(crate) use alertmanager::alert_name;
+pub use alertmanager::runbook;
 mod file;
 mod http;
 mod nowhere;

@@ -24,9 +24,23 @@ impl FromStr for Target {
             .map(host)
             .or_else(|_| text.parse::<IpNet>().map(|net| net.trunc()))
             .map(|net| Self { net, port: None })
-            .map_err(|_| {
-                format!("'{text}' is no address; write for instance '10.20.0.9:8000', '10.20.0.9' or '10.20.0.0/16'")
-            })
+            .map_err(|_| no_target(text))
+    }
+}
+
+fn no_target(text: &str) -> String {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let network = text.split_once('/').filter(|(_, prefix)| is_number(prefix));
+    let address = network.and_then(|(address, _)| address.parse::<IpAddr>().ok());
+    match address.map(|address| IpNet::from(address).max_prefix_len()) {
+        Some(longest) => format!(
+            "'{text}' has a prefix that there is not; write a number from 0 to {longest} after the '/'"
+        ),
+        None => {
+            format!(
+                "'{text}' is no address; write for instance '10.20.0.9:8000', '10.20.0.9' or '10.20.0.0/16'"
+            )
+        }
     }
 }
 
@@ -86,5 +100,14 @@ mod tests {
             "10.1.2.3"
         );
         assert!("pacs1:104".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn a_wrong_prefix_is_told_with_those_there_are() {
+        for (text, longest) in [("10.0.0.0/33", 32), ("10.0.0.0/", 32), ("fd00::/129", 128)] {
+            let error = text.parse::<Target>().unwrap_err();
+            let expected = format!("; write a number from 0 to {longest} after the '/'");
+            assert!(error.ends_with(&expected), "{error}");
+        }
     }
 }

@@ -84,17 +84,32 @@ pub fn documents(file: &str, text: &str) -> (Vec<Node>, Vec<Problem>) {
             Ok((event, span)) => builder.take(event, span.byte_range().unwrap_or(0..0)),
             Err(error) => {
                 let place = error.marker().byte_offset().unwrap_or(text.len());
-                let message = error.info().to_lowercase();
-                builder.wrong(
-                    &(place..place + 1),
-                    message,
-                    "the file must be YAML from here on",
-                );
+                match tab_in_indent(text, place) {
+                    Some(tab) => builder.wrong(
+                        &(tab..tab + 1),
+                        "a tab indents this line",
+                        "indent with spaces: YAML takes no tabs there",
+                    ),
+                    None => builder.wrong(
+                        &(place..place + 1),
+                        error.info().to_lowercase(),
+                        "the file must be YAML from here on",
+                    ),
+                }
                 break;
             }
         }
     }
     (builder.done, builder.problems)
+}
+
+/// The first tab before the text of the line that holds `place`, in bytes.
+fn tab_in_indent(text: &str, place: usize) -> Option<usize> {
+    let before = text.get(..place)?;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = &text[start..];
+    let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+    line[..indent].find('\t').map(|tab| start + tab)
 }
 
 /// Builds trees from events.

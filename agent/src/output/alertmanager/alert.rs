@@ -103,7 +103,8 @@ pub(crate) fn alert_name(rule: &str) -> String {
 }
 
 /// Where the package installs what `jaga explain RULE` prints.
-fn runbook(rule: &str) -> String {
+#[must_use]
+pub fn runbook(rule: &str) -> String {
     format!("file:///usr/share/doc/jaga/rules/{rule}.md")
 }
 
