@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jaga_rules::config::{AgentConfig, Config};
 use jaga_rules::engine::Engine;
-use jaga_rules::event::{Event, Fact};
-use tokio::signal::unix::{SignalKind, signal};
+use jaga_rules::event::{Event, Fact, GapKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::courier::Courier;
@@ -35,6 +35,7 @@ const LAST_DELIVERY: Duration = Duration::from_secs(2);
 /// What keeps it from starting, with the next step.
 pub async fn run(config_path: &Path) -> Result<(), String> {
     let checked = setup::read(config_path).map_err(|trouble| trouble.to_string())?;
+    let signals = Signals::listen()?;
     let config = &checked.config;
     let listener = match config.agent.metrics {
         Some(address) => Some(http::listen(address).await?),
@@ -55,7 +56,7 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
     );
 
     let seed = state.seed().map_err(|error| error.to_string())?;
-    let head = head(&state, moved_aside)?;
+    let head = head(&state, moved_aside, &metrics)?;
     let ingest = Ingest {
         engine: Engine::new(seed, &checked.setup).map_err(|problems| problems.to_string())?,
         tape: config
@@ -84,7 +85,7 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
 
     let stores = sensors.stores.clone();
     let reloads = Reloads::watch(config_path, &config.agent.rules)?;
-    serve_signals(reloads, checked, &engine, &metrics, &stores).await?;
+    serve_signals(signals, reloads, checked, &engine, &metrics, &stores).await?;
 
     tracing::info!("ending: writing everything down");
     sensors.stop();
@@ -114,11 +115,19 @@ fn measure_stores(config: &Config, engine: &Handle) {
 }
 
 /// What earlier runs kept comes before everything else, on the queue and on the tape.
-fn head(state: &State, moved_aside: Option<jaga_rules::event::Gap>) -> Result<Vec<Event>, String> {
-    let down = down_since(
-        state.last_write().map_err(|error| error.to_string())?,
-        clock::wall(),
-    );
+fn head(
+    state: &State,
+    moved_aside: Option<jaga_rules::event::Gap>,
+    metrics: &Metrics,
+) -> Result<Vec<Event>, String> {
+    let last_write = state.last_write().map_err(|error| error.to_string())?;
+    let ended = state.take_ended().map_err(|error| error.to_string())?;
+    let now = clock::wall();
+    metrics.was_away(last_write.map_or(0, |last| (now - last).max(0)));
+    let down = down_since(last_write, ended, now);
+    if let Some(gap) = down.as_ref().filter(|gap| gap.kind == GapKind::Restart) {
+        tracing::info!("{}", gap.why);
+    }
     let restored = state
         .restore(clock::wall_offset())
         .map_err(|error| error.to_string())?;
@@ -168,25 +177,39 @@ impl Sensors {
     }
 }
 
+/// The signals that the agent obeys, each from when this was made: one that comes while it starts must not kill it.
+struct Signals {
+    end: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, String> {
+        let listen =
+            |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        Ok(Self {
+            end: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Reloads until a signal says to end.
 async fn serve_signals(
+    mut signals: Signals,
     mut reloads: Reloads,
     mut current: Checked,
     engine: &Handle,
     metrics: &Metrics,
     stores: &StoresHandle,
 ) -> Result<(), String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
-    let (mut end, mut interrupt) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    );
-    let mut hangup = listen(SignalKind::hangup())?;
     loop {
         tokio::select! {
-            _ = end.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {}
+            _ = signals.end.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => {}
             () = reloads.changed() => {}
         }
         match setup::read(reloads.config()) {

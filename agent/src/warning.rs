@@ -109,7 +109,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let text =
-            format!("stores: [{{ name: s, paths: [/], records: {{ per-file: 1 }} }}]\n{text}");
+            format!("stores: [{{ name: s, paths: [/usr], records: {{ per-file: 1 }} }}]\n{text}");
         let config = config::parse("a.yaml", &text).unwrap();
         let today = "2027-01-10".parse().unwrap();
         let told = all(Path::new("a.yaml"), &config, today);

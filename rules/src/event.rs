@@ -373,6 +373,8 @@ pub enum GapKind {
     Unreadable,
     /// The agent was not running.
     Down,
+    /// The agent ended as it was asked to, and was back within seconds.
+    Restart,
 }
 
 /// A row of an earlier run. Times in it are that run's stamps.

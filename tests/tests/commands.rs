@@ -319,3 +319,133 @@ fn alerts_of_prometheus_are_explained() {
         .ended(0)
         .has(&["\nJagaContractExpires "]);
 }
+
+/// A capture of `packets` Ethernet frames of UDP, from 10.0.0.5 to outside, as libpcap writes it.
+fn capture(packets: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([10, 0, 0, 5], [203, 0, 113, 9], 64)
+        .udp(40000, 9)
+        .write(&mut frame, &[0; 100])
+        .unwrap();
+    let long = u32::try_from(frame.len()).unwrap();
+    let words = |words: &[u32]| {
+        words
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect::<Vec<u8>>()
+    };
+    let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65535, 1]);
+    for second in 0..packets {
+        file.extend(words(&[1_700_000_000 + second, 0, long, long]));
+        file.extend(&frame);
+    }
+    file
+}
+
+#[test]
+fn a_capture_that_cannot_be_read_is_one_line_and_no_alert() {
+    let place = Place::new("");
+    let file = place.path("a.pcap");
+    let name = file.display().to_string();
+    for (content, why) in [
+        (Vec::new(), "cannot be read as a capture"),
+        (
+            b"no capture at all, only text".to_vec(),
+            "cannot be read as a capture",
+        ),
+        (capture(0), "holds no packet"),
+        (capture(1)[..60].to_vec(), "packet 1: "),
+    ] {
+        fs::write(&file, content).unwrap();
+        let told = place.jaga(&["replay", "--pcap", &name]);
+        told.ended(2).has(&[&format!("jaga: '{name}': {why}")]);
+        assert_eq!(
+            (told.out.as_str(), told.err.lines().count()),
+            ("", 1),
+            "{}",
+            told.err
+        );
+    }
+    let missing = place.jaga(&["replay", "--pcap", "/nowhere.pcap"]);
+    missing.ended(2).has(&["No such file"]);
+    assert_eq!(missing.err.lines().count(), 1, "{}", missing.err);
+}
+
+#[test]
+fn a_capture_that_breaks_keeps_what_came_before() {
+    let place = Place::new("");
+    let (whole, cut, bad) = (
+        place.path("a.pcap"),
+        place.path("b.pcap"),
+        place.path("c.pcap"),
+    );
+    fs::write(&whole, capture(3)).unwrap();
+    fs::write(&cut, &capture(3)[..450]).unwrap();
+    fs::write(&bad, "").unwrap();
+    let replay = |files: &[&PathBuf]| {
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let words: Vec<&str> = ["replay", "--pcap"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .collect();
+        place.jaga(&words)
+    };
+    replay(&[&whole])
+        .ended(0)
+        .has(&["jaga: 3 packets over 2 s"]);
+    let broken = replay(&[&cut]);
+    broken.ended(1).has(&[
+        "jaga: 2 packets over 1 s",
+        "packet 3: ",
+        "what came before it was replayed",
+        "data-lost: ",
+    ]);
+    // A bad file before a good one is a gap in the good one's time.
+    let both = replay(&[&bad, &whole]);
+    both.ended(1)
+        .has(&["2023-11-14T22:13:20.000Z  firing    warning   data-lost: "]);
+    assert!(!both.out.contains("1970"), "{}", both.out);
+}
+
+#[test]
+fn a_restart_is_told_and_wakes_nobody_and_a_crash_does() {
+    let place = Place::new("periods: { save: 50ms }\n");
+    let log = place.path("log");
+    let start = || {
+        Running::start(
+            Command::new(program::jaga())
+                .args(["run", "--config"])
+                .arg(place.path("jaga.yaml"))
+                .env("NO_COLOR", "1")
+                .stderr(fs::File::create(&log).unwrap()),
+        )
+    };
+    let told = |words: &str| {
+        until(words, 20, || {
+            fs::read_to_string(&log).ok()?.contains(words).then_some(())
+        });
+    };
+    let end = |mut agent: Running, signal| {
+        agent.signal(signal);
+        agent.wait(20);
+    };
+    let first = start();
+    told("INFO watching");
+    end(first, Signal::SIGTERM);
+    let second = start();
+    told("INFO the agent was restarted: it was not running for ");
+    told("INFO watching");
+    end(second, Signal::SIGTERM);
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(!said.contains("data-lost"), "{said}");
+    let third = start();
+    told("INFO watching");
+    end(third, Signal::SIGKILL);
+    let fourth = start();
+    told("data-lost");
+    end(fourth, Signal::SIGTERM);
+}

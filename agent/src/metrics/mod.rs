@@ -45,6 +45,7 @@ pub struct Metrics {
 struct Shared {
     deliveries: Deliveries,
     config: ConfigStatus,
+    away: i64,
     rules: Vec<Name>,
     now: Now,
     series: Series,
@@ -56,6 +57,7 @@ struct Now {
     snapshot: Snapshot,
     sensors: Vec<(&'static str, Health)>,
     config: ConfigStatus,
+    away: i64,
     deliveries: Vec<(String, u64, u64)>,
     backlog: Vec<Backlog>,
     dropped: u64,
@@ -86,6 +88,7 @@ impl Metrics {
         let shared = Arc::new(Mutex::new(Shared {
             deliveries,
             config: ConfigStatus::default(),
+            away: 0,
             rules: Vec::new(),
             now: Now::default(),
             series: Series::default(),
@@ -125,6 +128,11 @@ impl Metrics {
                 self.delay.with_label_values(&[rule]);
             }
         }
+    }
+
+    /// No agent ran for so many nanoseconds before this one started.
+    pub fn was_away(&self, nanos: i64) {
+        self.shared().away = nanos;
     }
 
     /// A reload was refused; what was in force stays.
@@ -169,6 +177,7 @@ impl Metrics {
         let mut shared = self.shared();
         shared.now = Now {
             config: shared.config,
+            away: shared.away,
             deliveries: shared.deliveries.all(),
             ..now
         };

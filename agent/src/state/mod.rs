@@ -111,6 +111,34 @@ impl State {
             .map_err(|error| at(&self.path, "read", &error))
     }
 
+    /// Notes that this run ends in order, at this wall time.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn ended(&self, wall: i64) -> Result<(), StateError> {
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO meta (name, value) VALUES ('ended', ?1)",
+                params![wall],
+            )
+            .map(|_| ())
+            .map_err(|error| at(&self.path, "keep the end in", &error))
+    }
+
+    /// Wall time at which the run before this one ended in order; absent if it did not. The note is taken away: should
+    /// this run be killed, its end was not in order.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn take_ended(&self) -> Result<Option<i64>, StateError> {
+        let taken = number(&self.connection, "ended").and_then(|ended| {
+            self.connection
+                .execute("DELETE FROM meta WHERE name = 'ended'", [])?;
+            Ok(ended)
+        });
+        taken.map_err(|error| at(&self.path, "take the end from", &error))
+    }
+
     /// Rows of earlier runs as events, in the fixed order of kind and id, to be fed to the engine before anything
     /// else. `wall_offset` is this run's. Within one boot stamps stay what they were, whatever the wall clock did.
     /// A row of a kind that this version does not know becomes a gap.

@@ -177,12 +177,13 @@ pub const SEVERITIES: [(&str, Severity); 3] = [
 ];
 
 /// All kinds of gap.
-pub const GAP_KINDS: [(&str, GapKind); 5] = [
+pub const GAP_KINDS: [(&str, GapKind); 6] = [
     ("lost", GapKind::Lost),
     ("blind", GapKind::Blind),
     ("clock-step", GapKind::ClockStep),
     ("unreadable", GapKind::Unreadable),
     ("down", GapKind::Down),
+    ("restart", GapKind::Restart),
 ];
 
 /// All states of an alert.

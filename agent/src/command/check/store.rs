@@ -114,7 +114,7 @@ mod tests {
     fn what_a_limit_means_and_once_for_all_that_are_beyond() {
         let beyond =
             "more than all of it: a copy of it is told by its records, or together with more";
-        let some = "any: 500 kB in 10m is about 25 records, 50.00 % of it";
+        let some = "any: 500 KB in 10m is about 25 records, 50.00 % of it";
         check(&["500 KB"], &[some]);
         check(
             &["500 KB", "2 MB", "3 MB"],

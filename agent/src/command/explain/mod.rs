@@ -298,7 +298,13 @@ says
     #[test]
     fn a_rule_by_its_name_and_by_its_alerts() {
         check("sensor-blind", SENSOR_BLIND);
-        check("JagaSensorBlind", SENSOR_BLIND);
+        check(
+            "JagaStoreDataLeavez",
+            "nothing is called 'JagaStoreDataLeavez'; did you mean 'JagaStoreDataLeaves'?",
+        );
+        // Prometheus has an alert of that name, too.
+        let told = explain("JagaSensorBlind", &pack::with_own(Vec::new())).unwrap();
+        assert!(told.starts_with(SENSOR_BLIND) && told.contains("\n# JagaSensorBlind\n"));
     }
 
     #[test]
