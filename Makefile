@@ -5,11 +5,12 @@ SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup run test demo bench deb
+.PHONY: help setup run test fuzz demo bench deb
 
 help:
 	@echo 'make run    set up what is missing, build, watch this host (Ctrl-C ends it)'
 	@echo 'make test   set up what is missing, then every test'
+	@echo 'make fuzz   looks for input that a parser cannot stand, FUZZ_SECONDS=30 for each'
 	@echo 'make demo   a leak on this machine, in a sandbox, from first read to alert'
 	@echo 'make bench  the numbers, with the machine named'
 	@echo 'make deb    a Debian package in target/deb/'
@@ -36,6 +37,11 @@ demo: target/release/jaga
 test:
 	@packaging/setup.sh build test
 	@tests/run.sh
+
+# Coverage-guided; what it found before is replayed by `make test`.
+fuzz:
+	@packaging/setup.sh build
+	@tests/fuzz.sh
 
 bench:
 	@packaging/setup.sh build test

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod daemons;
+pub mod fuzz;
 pub mod leak;
 pub mod login;
 pub mod net;

@@ -21,7 +21,7 @@ use super::{Feed, HealthTable, OFF, Probe};
 
 mod attach;
 mod batch;
-mod decode;
+pub mod decode;
 mod drain;
 mod interfaces;
 mod names;

@@ -26,7 +26,7 @@ pub mod number {
 
 /// The largest IP packet that is believed, bytes: Linux hands offloaded packets ("BIG TCP") of up to
 /// `GSO_MAX_SIZE` = 8 × 65535 to a capture. A hostile length in a capture's header would be worth 4 GB without it.
-const MAX_IP_BYTES: usize = 8 * 65_535;
+pub const MAX_IP_BYTES: usize = 8 * 65_535;
 
 /// How frames of a capture begin; the capture's link type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,9 @@ fn plain(data: &[u8], wire_len: usize) -> Option<Seen<'_>> {
     Some(transport(ip, segment))
 }
 
-fn look_ethernet(data: &[u8], wire_len: usize) -> Seen<'_> {
+/// The long way for an Ethernet frame, through etherparse: the oracle of the short one.
+#[must_use]
+pub fn look_ethernet(data: &[u8], wire_len: usize) -> Seen<'_> {
     match LaxSlicedPacket::from_ethernet(data) {
         Ok(sliced) => packet(&sliced, data, wire_len),
         Err(_) => Seen::Unreadable,

@@ -3,7 +3,7 @@
 pub mod clock;
 pub mod dns;
 pub mod flow;
-mod fragment;
+pub mod fragment;
 pub mod frame;
 pub mod live;
 pub mod meter;
