@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use etherparse::{
-    EtherType, Ipv6ExtensionSlice, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice, LaxSlicedPacket,
-};
+use etherparse::{EtherType, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice, LaxSlicedPacket};
+
+mod extensions;
 
 /// IP protocol numbers (IANA) that are looked into.
 pub mod number {
@@ -216,17 +216,7 @@ fn ipv4<'a>(ip: &LaxIpv4Slice<'a>, data: &'a [u8], wire_len: usize) -> Seen<'a> 
 
 fn ipv6<'a>(ip: &LaxIpv6Slice<'a>, data: &'a [u8], wire_len: usize) -> Seen<'a> {
     let header = ip.header();
-    let fragment = ip
-        .extensions()
-        .clone()
-        .into_iter()
-        .find_map(|extension| match extension {
-            Ipv6ExtensionSlice::Fragment(part) if part.is_fragmenting_payload() => Some(Fragment {
-                id: part.identification(),
-                first: part.fragment_offset().value() == 0,
-            }),
-            _ => None,
-        });
+    let fragment = extensions::fragment(ip.extensions());
     let said = usize::from(header.payload_length());
     let said = (said > 0).then_some(said + header.slice().len());
     let payload = ip.payload();

@@ -198,6 +198,65 @@ fn fragments_name_their_packet() {
     );
 }
 
+/// An IPv6 packet with these extension headers, the first of this number, before a datagram.
+fn v6_packet(first: u8, headers: &[u8]) -> Vec<u8> {
+    let bytes = u16::try_from(headers.len() + 12).unwrap();
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend_from_slice(&bytes.to_be_bytes());
+    packet.extend_from_slice(&[first, 64]);
+    packet.extend_from_slice(&"fd00::5".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend_from_slice(&"2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend_from_slice(headers);
+    packet.extend_from_slice(&[0x9c, 0x40, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4]);
+    packet
+}
+
+#[test]
+fn fragments_are_found_behind_other_extension_headers() {
+    const AUTH: u8 = 51;
+    const OPTIONS: u8 = 60;
+    const PART: u8 = 44;
+    let options = [PART, 0, 1, 4, 0, 0, 0, 0];
+    let auth = [PART, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9];
+    let first = [number::UDP, 0, 0, 1, 0, 0, 0xbe, 0xef];
+    let line = "17 fd00::5:40000 > 2001:db8::1:9 4 part of 0xbeef, first true";
+    check(Link::Raw, &v6_packet(PART, &first), line);
+    check(
+        Link::Raw,
+        &v6_packet(OPTIONS, &[&options[..], &first].concat()),
+        line,
+    );
+    check(
+        Link::Raw,
+        &v6_packet(AUTH, &[&auth[..], &first].concat()),
+        line,
+    );
+    let whole = [number::UDP, 0, 0, 0, 0, 0, 0xbe, 0xef];
+    check(
+        Link::Raw,
+        &v6_packet(PART, &whole),
+        "17 fd00::5:40000 > 2001:db8::1:9 4",
+    );
+}
+
+/// Found by the fuzzer: etherparse's iterator over extension headers reads past their end when one is cut, or comes
+/// where it must not.
+#[test]
+fn extension_headers_that_are_cut_or_out_of_order_end_the_look() {
+    const HOP_BY_HOP: u8 = 0;
+    const OPTIONS: u8 = 60;
+    let options = [HOP_BY_HOP, 0, 1, 4, 0, 0, 0, 0];
+    let out_of_order = v6_packet(OPTIONS, &[&options[..], &[number::UDP, 200]].concat());
+    let cut = v6_packet(OPTIONS, &[OPTIONS, 0, 1, 4, 0, 0, 0, 0, number::UDP, 255]);
+    for packet in [out_of_order, cut] {
+        for end in 40..packet.len() {
+            if let Seen::Ip(seen) = look(Link::Raw, &packet[..end], packet.len()) {
+                assert_eq!(seen.fragment, None);
+            }
+        }
+    }
+}
+
 #[test]
 fn tunnels_are_looked_into() {
     let outer = |protocol: IpNumber, inside: &[u8]| {
