@@ -28,7 +28,10 @@ pub fn run(lines: &[u8]) {
         .collect();
     let told = play(&setup, &events);
     assert!(told.is_sorted_by_key(|transition| transition.at));
-    assert_eq!(told, play(&setup, &events), "two plays differ");
+    // Most inputs tell nothing; building a second engine for them would be half of the time.
+    if !told.is_empty() {
+        assert_eq!(told, play(&setup, &events), "two plays differ");
+    }
 }
 
 fn play(setup: &Setup, events: &[Stamped]) -> Vec<Transition> {
