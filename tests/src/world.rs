@@ -212,7 +212,7 @@ fn write_file(path: &Path, bytes: u64, seed: u64) {
     let mut file = fs::File::create(path).expect("the file can be made");
     let mut left = bytes;
     while left > 0 {
-        for chunk in block.chunks_exact_mut(8) {
+        for chunk in block.as_chunks_mut::<8>().0 {
             // xorshift64*
             state ^= state >> 12;
             state ^= state << 25;
