@@ -10,6 +10,8 @@ use crate::yaml::nearest;
 
 /// Events that a scenario may make: 30 days of one rate are half of it.
 const EVENT_LIMIT: u64 = 20_000_000;
+/// Files that one line may read at one moment: its events are made together, 250 bytes each.
+const FILES_AT_ONCE_LIMIT: u64 = 200_000;
 /// One event of a rate covers so long, as sensors drain.
 pub(super) const TICK: i64 = SECOND / 4;
 
@@ -296,7 +298,13 @@ impl Words<'_> {
         if files.is_some() && self.take("in") {
             self.keyword("files")?;
             self.keyword("of")?;
-            file_size = Some(self.size("a file's size")?.max(1));
+            let place = self.next;
+            let size = self.size("a file's size")?;
+            if size == 0 {
+                self.next = place;
+                return self.wrong("a file of nothing cannot be read", "write '1 B' or more");
+            }
+            file_size = Some(size);
         }
         let (quantity, per) = match text.contains('/') {
             true => {
@@ -324,6 +332,16 @@ impl Words<'_> {
         } else {
             bytes.into()
         };
+        let at_once = file_size.map_or(0, |size| {
+            total / u128::from(ticks(lasting)) / u128::from(size)
+        });
+        if at_once > u128::from(FILES_AT_ONCE_LIMIT) {
+            self.next = place;
+            return self.wrong(
+                format!("that is {at_once} files at one moment, more than {FILES_AT_ONCE_LIMIT}"),
+                "write larger files, or a lower rate for longer",
+            );
+        }
         match u64::try_from(total) {
             Ok(bytes) if bytes <= i64::MAX as u64 => Ok((Amount { bytes, lasting }, file_size)),
             Ok(_) | Err(_) => {
