@@ -25,6 +25,8 @@ pub const SENSORS: [&str; 4] = ["files", "sockets", "processes", "pcap"];
 pub struct Agent {
     running: Running,
     folder: PathBuf,
+    /// The alert file's length when it started: what an earlier run told is not on this one's tape.
+    told_before: usize,
 }
 
 impl Agent {
@@ -78,6 +80,7 @@ impl Agent {
             .stdout(Stdio::null())
             .stderr(log);
         Self {
+            told_before: alert_file(folder).len(),
             running: Running::start(&mut command),
             folder: folder.to_path_buf(),
         }
@@ -184,7 +187,8 @@ impl Agent {
     /// If it is not, byte for byte.
     pub fn replay_equals_live(&mut self) {
         self.stop();
-        let live = fs::read_to_string(self.folder.join("alerts.jsonl")).unwrap_or_default();
+        let told = alert_file(&self.folder);
+        let live = &told[self.told_before..];
         let replayed = run(Command::new(program::jaga())
             .arg("replay")
             .arg("--json")
@@ -198,6 +202,10 @@ impl Agent {
     }
 }
 
+fn alert_file(folder: &Path) -> String {
+    fs::read_to_string(folder.join("alerts.jsonl")).unwrap_or_default()
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -206,10 +214,7 @@ impl Drop for Agent {
             eprintln!("── the agent said (last 60 lines):");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
             eprintln!("── its alert file:");
-            eprintln!(
-                "{}",
-                fs::read_to_string(self.folder.join("alerts.jsonl")).unwrap_or_default()
-            );
+            eprintln!("{}", alert_file(&self.folder));
             eprintln!("── its totals:");
             let metrics = self.metrics().unwrap_or_default();
             let told = [

@@ -58,5 +58,5 @@ fn an_agent_without_rights_says_that_it_is_blind() {
     for sensor in SENSORS {
         agent.alert("sensor-blind", "firing", &[("sensor", sensor)]);
     }
-    agent.stop();
+    agent.replay_equals_live();
 }

@@ -81,7 +81,7 @@ fn killed_before_the_limit() {
     assert_eq!(firings(&agent), 0, "60 MB are below the limit");
     agent.kill();
 
-    let agent = Agent::again(agent.folder());
+    let mut agent = Agent::again(agent.folder());
     let session = leak.finish();
     // 90 MB after the restart are below the limit: only with the 60 from before it do they fire.
     let fired = agent.alert(
@@ -96,6 +96,7 @@ fn killed_before_the_limit() {
     );
     agent.alert("store-data-leaves", "resolved", &[("store", "ekg")]);
     assert_eq!(firings(&agent), 1);
+    agent.replay_equals_live();
 }
 
 #[test]
@@ -138,5 +139,5 @@ fn killed_after_the_alert() {
         told.abs_diff(arrived) < arrived / 100,
         "{arrived} arrived, {told} told"
     );
-    agent.stop();
+    agent.replay_equals_live();
 }
