@@ -34,8 +34,8 @@ as_root() {
 # `--workspace` everywhere: with -p, cargo resolves other features and builds the dependencies again.
 suite fmt cargo fmt --all --check
 suite clippy cargo clippy --locked --workspace --all-targets -- -D warnings
-suite build cargo build --locked --workspace --bins
-suite build-tests cargo test --locked --workspace --all-targets --no-run
+# Builds the program itself, too: `cargo build` would do it a second time, with other features of what it depends on.
+suite build cargo test --locked --workspace --all-targets --no-run
 export JAGA_BIN="$PWD/target/debug/jaga"
 suite unit cargo test --locked --workspace --lib --bins
 suite docs cargo test --locked --workspace --doc
