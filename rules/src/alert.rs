@@ -261,11 +261,13 @@ impl Alert {
         }
     }
 
-    /// Takes over an alert of the rules before a reload. What it had not told cannot be known of a new limit: for a
-    /// firing alert all is told.
+    /// Takes over an alert from before a reload or a restart. What it had not told cannot be known of a new limit: for a
+    /// firing alert all is told. A window that has ended since, or that is another now, is counted anew: what was told of
+    /// it must not hide what comes.
     pub fn adopt(&mut self, old: &Self, limits: usize, totals: Vec<u64>) {
         let told = if old.told.len() == limits {
-            old.told.clone()
+            let told = old.told.iter().zip(&totals);
+            told.map(|(told, total)| *told.min(total)).collect()
         } else {
             totals
         };

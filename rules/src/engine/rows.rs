@@ -196,16 +196,23 @@ impl Engine {
         }
     }
 
-    /// Puts a row back. What cannot be read is a gap, never silence.
+    /// Puts a row back. What cannot be read is a gap, never silence. A row that nothing came of is removed: nobody else
+    /// will ever do it, and it would be told at each start.
     pub(super) fn restore(&mut self, row: &Row, shift: i64, output: &mut Output) {
         let Some(body) = &row.body else { return };
-        let done = match row.kind {
+        let used = match row.kind {
             RowKind::Held => self.restore_run(body, shift),
-            RowKind::Label => self.restore_label(body, shift),
+            RowKind::Label => self.restore_label(body, shift).map(|()| true),
             RowKind::Window => self.restore_window(body, shift),
-            RowKind::Alert => self.restore_alert(body, shift),
+            RowKind::Alert => self.restore_alert(body, shift).map(|()| true),
         };
-        if let Err(error) = done {
+        if !matches!(used, Ok(true)) {
+            self.pending_rows.push(Row {
+                body: None,
+                ..row.clone()
+            });
+        }
+        if let Err(error) = used {
             let what = format!(
                 "a row of the state file ({:?}) was passed over: {error}",
                 row.kind
@@ -215,10 +222,10 @@ impl Engine {
     }
 
     /// Session runs end with the boot: their processes are gone, and their ids are used again.
-    fn restore_run(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+    fn restore_run(&mut self, body: &str, shift: i64) -> Result<bool, serde_json::Error> {
         let row: RunRow = serde_json::from_str(body)?;
         if shift != 0 {
-            return Ok(());
+            return Ok(false);
         }
         let session = self.names.intern(&row.session);
         let held = row
@@ -231,7 +238,7 @@ impl Engine {
         self.returning_takers.extend(row.takers);
         self.deadlines
             .remind(self.now.max(Stamp(0)).plus(HOLD_LIFE / 24), Due::Run(slot));
-        Ok(())
+        Ok(true)
     }
 
     fn restore_label(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
@@ -247,21 +254,21 @@ impl Engine {
         Ok(())
     }
 
-    fn restore_window(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+    fn restore_window(&mut self, body: &str, shift: i64) -> Result<bool, serde_json::Error> {
         let row: WindowRow = serde_json::from_str(body)?;
         let Some(tally) = self
             .tallies
             .iter_mut()
             .find(|tally| tally.signature == row.tally)
         else {
-            return Ok(());
+            return Ok(false);
         };
         let same = |length: &Length| length.window == row.window;
         let Some(length) = tally.lengths.iter().position(same) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(key) = Key::parse(&tally.by, &row.key, &mut self.names) else {
-            return Ok(());
+            return Ok(false);
         };
         let parts: Vec<(Stamp, u64)> = row
             .parts
@@ -270,7 +277,7 @@ impl Engine {
             .collect();
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         tally.restore(key, length, &parts, row.total, &mut self.deadlines);
-        Ok(())
+        Ok(true)
     }
 
     /// A firing alert goes on firing: nobody watched in between, so its quiet time begins anew.
@@ -299,10 +306,6 @@ impl Engine {
             return Ok(());
         };
         let mut old = row.alert;
-        // A window that has ended since is counted anew: what was told of it must not hide what comes.
-        for (told, total) in old.told.iter_mut().zip(&totals) {
-            *told = (*told).min(*total);
-        }
         old.key = key;
         old.since = old.since.plus(shift);
         old.trail = old

@@ -336,6 +336,36 @@ fn an_unreadable_row_is_a_gap() {
     assert_eq!(shown(&out), ["0 Firing blind engine 2/2 1x"]);
 }
 
+/// Else it would be told at every start, for ever.
+#[test]
+fn a_row_that_nobody_can_use_is_removed() {
+    let window =
+        r#"{"tally":"of a rule that is gone","window":1,"key":[],"total":1,"parts":[[0,1]]}"#;
+    for body in ["{", window] {
+        let row = Row {
+            kind: RowKind::Window,
+            id: "x".to_owned(),
+            body: Some(body.to_owned()),
+        };
+        let mut engine = engine();
+        run(
+            &mut engine,
+            &[(
+                0,
+                Event::Restore(Restore {
+                    row: row.clone(),
+                    shift: 0,
+                }),
+            )],
+        );
+        let rows = engine.take_rows();
+        let gone = rows
+            .iter()
+            .find(|of| (of.kind, &of.id) == (row.kind, &row.id));
+        assert_eq!(gone.map(|of| &of.body), Some(&None), "{body}");
+    }
+}
+
 #[test]
 fn a_reload_keeps_what_was_counted() {
     let mut engine = engine();
@@ -357,6 +387,48 @@ fn a_reload_keeps_what_was_counted() {
         shown(&out),
         ["3 Firing leaves ekg login:user5 1600/1500 1x"]
     );
+}
+
+/// A second rule counts the same over a day; without it the short window's total would begin anew.
+#[test]
+fn what_was_told_before_a_reload_never_hides_what_comes_after() {
+    let rule = |name: &str, limit: &str| {
+        format!(
+            "rule: {name}\ntitle: x\nseverity: info\nby: [destination]\nlimits: [{{ sent-bytes: {limit} }}]\nquiet: 1m\n"
+        )
+    };
+    let with = |rules: &[String]| {
+        let mut setup = setup();
+        setup.rules[0].text = rules.join("---\n");
+        setup
+    };
+    let short = rule("short", "1000 B in 1m");
+    let both = with(&[short.clone(), rule("long", "1 GB in 24h")]);
+    for after in [
+        with(std::slice::from_ref(&short)),
+        with(&[rule("short", "1000 B in 2m")]),
+    ] {
+        let mut engine = Engine::new(7, &both).unwrap();
+        let told = run(
+            &mut engine,
+            &[
+                (0, sent(5, "203.0.113.9:443", 90_000)),
+                (300 * SECOND, Event::Reload(Box::new(after))),
+                (400 * SECOND, sent(5, "203.0.113.9:443", 1000)),
+            ],
+        );
+        let told = shown(&told);
+        assert_eq!(
+            told.first().unwrap(),
+            "0 Firing short 203.0.113.9 90000/1000 1x"
+        );
+        assert!(
+            told.last()
+                .unwrap()
+                .starts_with("400 Firing short 203.0.113.9 1000/"),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]
