@@ -121,14 +121,16 @@ check_rust() {
 
 # Debian 12 and Ubuntu 22.04 package neither a new enough cargo nor rustup.
 rust_from_its_own_site() {
-    local missing=() package init
+    local missing=() package init place
     for package in curl ca-certificates; do present $package || missing+=($package); done
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
     echo "setup: installing Rust's own rustup and the stable toolchain for $(id -un), in ~/.rustup and ~/.cargo"
     init=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+    # Nothing is made, entered or removed unless there is such a place: `cd ""` stays where it is, and succeeds.
+    place=$(mktemp -d) || return
     (
-        cd "$(mktemp -d)"
-        trap 'rm -r "$PWD"' EXIT
+        trap 'rm -r "$place"' EXIT
+        cd "$place" || exit
         for file in $init $init.sha256; do curl --proto '=https' --tlsv1.2 -sSfLO $file || exit; done
         echo "$(cut -c1-64 rustup-init.sha256)  rustup-init" | sha256sum --check --status || {
             echo 'setup: what came from static.rust-lang.org is not what its checksum says' >&2
