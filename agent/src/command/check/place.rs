@@ -34,7 +34,8 @@ pub(super) fn file(path: &Path) -> Result<String, String> {
     if !path.exists() {
         return directory(path.parent().unwrap_or(path)).map(|_| how(false));
     }
-    let opened = OpenOptions::new().append(true).open(path);
+    // As the first alert will. For writing alone it would wait for somebody to read, if it is a FIFO.
+    let opened = OpenOptions::new().read(true).append(true).open(path);
     opened
         .map(|_| how(true))
         .map_err(|error| cannot_write(path, &error))
@@ -136,6 +137,18 @@ mod tests {
         assert_eq!(fs::read_to_string(&there).unwrap(), "a line\n");
         let error = directory(&there.join("state")).unwrap_err();
         assert!(error.ends_with("; name a directory instead"), "{error}");
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_reads_does_not_hold_it_up() {
+        let root = tempfile::tempdir().unwrap();
+        let fifo = root.path().join("alerts.jsonl");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let (told, tried) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(file(&fifo)));
+        let tried = tried.recv_timeout(Duration::from_secs(10));
+        assert_eq!(tried.expect("it ends"), Ok("writable".to_owned()));
     }
 
     #[test]
