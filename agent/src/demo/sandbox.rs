@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,7 +56,18 @@ impl Sandbox {
     pub fn make() -> Result<Self, String> {
         sweep();
         let name = format!("{PREFIX}{}", std::process::id());
-        let root = PathBuf::from(PLACE).join(&name);
+        let sandbox = Self::at(Path::new(PLACE), &name)?;
+        fs::write(&sandbox.config, sandbox.configuration()).map_err(|error| error.to_string())?;
+        sandbox.make_network()?;
+        sandbox.listen_outside()?;
+        Ok(sandbox)
+    }
+
+    /// Its directories. What somebody else has put there stays: everybody may write to this place, and what is a
+    /// sandbox is removed.
+    fn at(place: &Path, name: &str) -> Result<Self, String> {
+        let root = place.join(name);
+        make_directory(&root)?;
         let sandbox = Self {
             store: root.join("store"),
             config: root.join("jaga.yaml"),
@@ -65,16 +76,7 @@ impl Sandbox {
             outside: format!("{name}-out"),
             received: Arc::default(),
         };
-        // Not one that somebody else has put there: everybody may write to this place.
-        for directory in [&sandbox.root, &sandbox.store] {
-            DirBuilder::new()
-                .mode(0o700)
-                .create(directory)
-                .map_err(|error| format!("cannot make '{}': {error}", directory.display()))?;
-        }
-        fs::write(&sandbox.config, sandbox.configuration()).map_err(|error| error.to_string())?;
-        sandbox.make_network()?;
-        sandbox.listen_outside()?;
+        make_directory(&sandbox.store)?;
         Ok(sandbox)
     }
 
@@ -193,6 +195,18 @@ impl Drop for Sandbox {
     }
 }
 
+fn make_directory(directory: &Path) -> Result<(), String> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| {
+            format!(
+                "cannot make '{}': {error}; remove what is in the way",
+                directory.display()
+            )
+        })
+}
+
 fn take(mut stream: TcpStream, received: &AtomicU64) {
     let mut buffer = vec![0; 1 << 16];
     // curl asks before it sends a body of unknown length.
@@ -218,4 +232,20 @@ fn in_namespace<T: Send + 'static>(
         .join()
         .map_err(|_| "a thread of the demo failed".to_owned())?;
     done.map_err(|error| format!("in namespace '{name}': {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("mine/file");
+        fs::create_dir(place.path().join("mine")).unwrap();
+        fs::write(&file, "").unwrap();
+        let error = Sandbox::at(place.path(), "mine").err().unwrap();
+        assert!(error.contains("remove what is in the way"), "{error}");
+        assert!(file.exists());
+    }
 }

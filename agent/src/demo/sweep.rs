@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 /// What all that a demo makes is called, before its process id.
 pub(super) const PREFIX: &str = "jaga-demo-";
 
-/// Removes directories and network namespaces of demos that run no more.
+/// Removes directories and network namespaces of demos that run no more. Call it before anything is made.
 pub(super) fn sweep() {
     for name in stale(Path::new("/run/netns")) {
         // What cannot be removed is in nobody's way: names are never used twice at a time.
@@ -35,10 +35,13 @@ fn stale(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn is_of_the_dead(name: &str) -> bool {
+    let us = std::process::id();
     let pid = name
         .strip_prefix(PREFIX)
         .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+    // Ours has made nothing yet: in a container a process id soon comes again.
+    let runs = |pid: u32| pid != us && Path::new("/proc").join(pid.to_string()).exists();
+    pid.is_some_and(|pid| !runs(pid))
 }
 
 #[cfg(test)]
@@ -48,12 +51,14 @@ mod tests {
     #[test]
     fn only_what_a_dead_demo_left_is_stale() {
         let us = std::process::id();
+        let parent = std::os::unix::process::parent_id();
         // Above the kernel's largest pid (4,194,304).
         for (name, stale) in [
             ("jaga-demo-9999999", true),
             ("jaga-demo-9999999-host", true),
-            (&*format!("jaga-demo-{us}"), false),
-            (&*format!("jaga-demo-{us}-out"), false),
+            (&*format!("jaga-demo-{us}"), true),
+            (&*format!("jaga-demo-{parent}"), false),
+            (&*format!("jaga-demo-{parent}-out"), false),
             ("jaga-demo-", false),
             ("jaga-demo-x", false),
             ("jaga-9999999", false),
