@@ -7,6 +7,8 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use crate::setup::{self, Checked, Trouble};
+
 /// An editor writes a file in several steps; they are one change.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -55,9 +57,19 @@ impl Reloads {
         })
     }
 
-    /// Follows the directory of rules that the configuration names now, in place of the one before. Also when it is the
-    /// same: it may have been made, or made anew, since.
-    pub fn follow_rules(&mut self, rules: &Path) {
+    /// Reads what decides anew. The directory of rules that the configuration names now is followed from before it is
+    /// read, and also if there is a problem: it may be mended there.
+    ///
+    /// # Errors
+    /// What cannot be read, or every problem of what was read.
+    pub fn read(&mut self) -> Result<Checked, Trouble> {
+        self.follow_rules(&setup::rules_directory(&self.config)?);
+        setup::read(&self.config)
+    }
+
+    /// Follows a directory of rules, in place of the one before. Also when it is the same: it may have been made, or made
+    /// anew, since.
+    fn follow_rules(&mut self, rules: &Path) {
         let rules = absolute(rules);
         let before = {
             let mut followed = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,16 +146,27 @@ mod tests {
             directory.path().join("jaga.yaml"),
             directory.path().join("rules"),
         );
+        let name = |rules: &Path| std::fs::write(&config, format!("rules: {}\n", rules.display()));
         let other = tempfile::tempdir().expect("a directory");
-        std::fs::write(&config, "").expect("written");
+        let wrong = other.path().join("own.yaml");
+        std::fs::write(&wrong, "rule: x\n").expect("written");
+        name(&rules).expect("written");
         let mut reloads = Reloads::watch(&config, &rules).expect("watched");
-        reloads.follow_rules(other.path());
-        std::fs::write(other.path().join("own.yaml"), "").expect("written");
+        name(other.path()).expect("written");
         noticed(&mut reloads).await;
-        reloads.follow_rules(&rules);
+        reloads.read().expect_err("the rule has nothing in it");
+        std::fs::remove_file(&wrong).expect("mended");
+        noticed(&mut reloads).await;
+        name(&rules).expect("written");
+        noticed(&mut reloads).await;
+        let before = reloads.read().expect("right");
         std::fs::create_dir(&rules).expect("made");
         noticed(&mut reloads).await;
-        reloads.follow_rules(&rules);
+        let now = reloads.read().expect("right");
+        assert_eq!(
+            now.setup, before.setup,
+            "an empty directory decides nothing"
+        );
         std::fs::write(rules.join("own.yaml"), "").expect("written");
         noticed(&mut reloads).await;
     }

@@ -212,14 +212,13 @@ async fn serve_signals(
             _ = signals.hangup.recv() => {}
             () = reloads.changed() => {}
         }
-        match setup::read(reloads.config()) {
+        match reloads.read() {
             Ok(new) if new.setup == current.setup => {
                 tracing::info!("nothing that decides has changed")
             }
             Ok(new) => {
                 apply(&new, &current, engine, metrics, stores)?;
                 warn(reloads.config(), &new.config);
-                reloads.follow_rules(&new.config.agent.rules);
                 current = new;
             }
             Err(trouble) => {

@@ -56,6 +56,17 @@ pub fn read(path: &Path) -> Result<Checked, Trouble> {
     })
 }
 
+/// Where the configuration says that the user's own rules are.
+///
+/// # Errors
+/// The configuration cannot be read, or its problems.
+pub fn rules_directory(config: &Path) -> Result<PathBuf, Trouble> {
+    let text = config_text(config)?;
+    Ok(config::parse(&config.display().to_string(), &text)?
+        .agent
+        .rules)
+}
+
 /// The shipped rule files and the user's own, unchecked: what is wrong in one does not hide the others.
 ///
 /// # Errors
