@@ -124,7 +124,8 @@ fn head(
     let ended = state.take_ended().map_err(|error| error.to_string())?;
     let now = clock::wall();
     metrics.was_away(last_write.map_or(0, |last| (now - last).max(0)));
-    let down = down_since(last_write, ended, now);
+    let ago = ended.map(|ended| clock::boottime().since(ended));
+    let down = down_since(last_write, ago, now);
     if let Some(gap) = down.as_ref().filter(|gap| gap.kind == GapKind::Restart) {
         tracing::info!("{}", gap.why);
     }

@@ -111,32 +111,43 @@ impl State {
             .map_err(|error| at(&self.path, "read", &error))
     }
 
-    /// Notes that this run ends in order, at this wall time.
+    /// Notes that this run ends in order, now.
     ///
     /// # Errors
     /// The disk.
-    pub fn ended(&self, wall: i64) -> Result<(), StateError> {
+    pub fn ended(&self, at_stamp: Stamp) -> Result<(), StateError> {
         self.connection
             .execute(
                 "INSERT OR REPLACE INTO meta (name, value) VALUES ('ended', ?1)",
-                params![wall],
+                params![at_stamp.0],
             )
             .map(|_| ())
             .map_err(|error| at(&self.path, "keep the end in", &error))
     }
 
-    /// Wall time at which the run before this one ended in order; absent if it did not. The note is taken away: should
-    /// this run be killed, its end was not in order.
+    /// When the run before this one ended in order; absent if it did not, or in another boot: of that time no clock can
+    /// be believed. The note is taken away: should this run be killed, its end was not in order.
     ///
     /// # Errors
     /// The disk.
-    pub fn take_ended(&self) -> Result<Option<i64>, StateError> {
-        let taken = number(&self.connection, "ended").and_then(|ended| {
-            self.connection
-                .execute("DELETE FROM meta WHERE name = 'ended'", [])?;
-            Ok(ended)
-        });
-        taken.map_err(|error| at(&self.path, "take the end from", &error))
+    pub fn take_ended(&self) -> Result<Option<Stamp>, StateError> {
+        self.try_take_ended()
+            .map_err(|error| at(&self.path, "take the end from", &error))
+    }
+
+    fn try_take_ended(&self) -> rusqlite::Result<Option<Stamp>> {
+        let ended = number(&self.connection, "ended")?;
+        self.connection
+            .execute("DELETE FROM meta WHERE name = 'ended'", [])?;
+        let boot: Option<String> = self
+            .connection
+            .query_row("SELECT boot FROM run ORDER BY id DESC LIMIT 1", [], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        Ok(ended
+            .filter(|_| boot.as_ref() == Some(&self.boot))
+            .map(Stamp))
     }
 
     /// Rows of earlier runs as events, in the fixed order of kind and id, to be fed to the engine before anything

@@ -113,6 +113,20 @@ fn rows_come_back_in_order_newest_only_and_shifted_by_a_reboot() {
 }
 
 #[test]
+fn an_end_in_order_is_known_once_and_within_the_boot() {
+    for (boot, expected) in [("boot-1", Some(Stamp(30))), ("boot-2", None)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = open(directory.path(), "boot-1");
+        state.commit(Stamp(20), 1_000, &[], &[]).unwrap();
+        state.ended(Stamp(30)).unwrap();
+        drop(state);
+        let next = open(directory.path(), boot);
+        assert_eq!(next.take_ended().unwrap(), expected, "{boot}");
+        assert_eq!(next.take_ended().unwrap(), None, "{boot}");
+    }
+}
+
+#[test]
 fn a_row_that_was_not_written_again_keeps_the_run_that_wrote_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut first = open(directory.path(), "boot-1");
