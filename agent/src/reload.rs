@@ -23,7 +23,8 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Watches the directories, not the files: editors and configuration tools replace files by renaming.
+    /// Watches the directories, not the files: editors and configuration tools replace files by renaming. The first
+    /// change is told at once: what changed after it was read and before it was watched would be missed.
     ///
     /// # Errors
     /// The system gives no watcher at all. A directory that is not there is only logged: it may never be.
@@ -33,6 +34,7 @@ impl Reloads {
         let (config_path, rules_path) = (absolute(config), absolute(rules));
         let followed = Arc::new(Mutex::new(rules_path.clone()));
         let (ours, rules_dir) = (config_path.clone(), Arc::clone(&followed));
+        let _ = sender.try_send(());
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
                 let rules_dir = rules_dir.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,6 +126,8 @@ mod tests {
         std::fs::create_dir(&rules).expect("made");
         std::fs::write(&config, "").expect("written");
         let mut reloads = Reloads::watch(&config, &rules).expect("watched");
+        // It may have changed before.
+        reloads.changed().await;
         std::fs::read(&config).expect("read");
         assert!(
             tokio::time::timeout(SETTLE, reloads.changed())
@@ -152,6 +156,7 @@ mod tests {
         std::fs::write(&wrong, "rule: x\n").expect("written");
         name(&rules).expect("written");
         let mut reloads = Reloads::watch(&config, &rules).expect("watched");
+        noticed(&mut reloads).await;
         name(other.path()).expect("written");
         noticed(&mut reloads).await;
         reloads.read().expect_err("the rule has nothing in it");

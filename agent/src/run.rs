@@ -207,15 +207,17 @@ async fn serve_signals(
     stores: &StoresHandle,
 ) -> Result<(), String> {
     loop {
-        tokio::select! {
+        let asked = tokio::select! {
             _ = signals.end.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            _ = signals.hangup.recv() => {}
-            () = reloads.changed() => {}
-        }
+            _ = signals.hangup.recv() => true,
+            () = reloads.changed() => false,
+        };
         match reloads.read() {
             Ok(new) if new.setup == current.setup => {
-                tracing::info!("nothing that decides has changed")
+                if asked {
+                    tracing::info!("nothing that decides has changed");
+                }
             }
             Ok(new) => {
                 apply(&new, &current, engine, metrics, stores)?;
