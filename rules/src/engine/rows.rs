@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Actor, Due, Engine, Key, Length, Name, NameId, Row, RunKey, Stamp, Tally, unreadable};
-use crate::alert::{Alert, Phase};
+use crate::alert::{Alert, Phase, Watch};
 use crate::event::{FileId, RowKind};
 use crate::hold::{Contents, HOLD_LIFE, Kept, Label, RunNo};
-use crate::output::{Output, Rows};
+use crate::output::{AlertState, Evidence, Output, Rows, Transition};
+use crate::rule::{KeyField, Measure};
 use crate::tally::Count;
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +38,11 @@ struct WindowRow {
 #[derive(Serialize, Deserialize)]
 struct AlertRow {
     rule: Name,
+    by: Vec<KeyField>,
     key: Vec<Name>,
+    key_hash: String,
+    measure: Measure,
+    window: i64,
     alert: Alert,
     sessions: Vec<String>,
 }
@@ -180,7 +185,11 @@ impl Engine {
             let alert = watch.find(&key).and_then(|slot| watch.alert(slot));
             let row = alert.map(|alert| AlertRow {
                 rule: watch.rule.name.clone(),
+                by: watch.rule.by.clone(),
                 key: texts,
+                key_hash: self.shown_hash(rule, &key),
+                measure: watch.rule.limits[alert.limit as usize].measure,
+                window: watch.rule.limits[alert.limit as usize].window,
                 alert: alert.clone(),
                 sessions: alert
                     .trail
@@ -204,7 +213,7 @@ impl Engine {
             RowKind::Held => self.restore_run(body, shift),
             RowKind::Label => self.restore_label(body, shift).map(|()| true),
             RowKind::Window => self.restore_window(body, shift),
-            RowKind::Alert => self.restore_alert(body, shift).map(|()| true),
+            RowKind::Alert => self.restore_alert(body, shift, output),
         };
         if !matches!(used, Ok(true)) {
             self.pending_rows.push(Row {
@@ -281,29 +290,29 @@ impl Engine {
     }
 
     /// A firing alert goes on firing: nobody watched in between, so its quiet time begins anew.
-    fn restore_alert(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+    fn restore_alert(
+        &mut self,
+        body: &str,
+        shift: i64,
+        output: &mut Output,
+    ) -> Result<bool, serde_json::Error> {
         let row: AlertRow = serde_json::from_str(body)?;
-        let Some(rule) = self
-            .watches
-            .iter()
-            .position(|watch| watch.rule.name == row.rule)
-        else {
-            return Ok(());
+        let same = |watch: &Watch| watch.rule.name == row.rule && watch.rule.by == row.by;
+        let rule = self.watches.iter().position(same);
+        let (Some(rule), Some(key)) = (rule, Key::parse(&row.by, &row.key, &mut self.names)) else {
+            self.resolve_unwatched(row, shift, output);
+            return Ok(false);
         };
-        let watch = &mut self.watches[rule];
-        let Some(key) = Key::parse(&watch.rule.by, &row.key, &mut self.names) else {
-            return Ok(());
-        };
-        let limits = watch.rule.limits.len();
+        let limits = self.watches[rule].rule.limits.len();
         let number = u32::try_from(rule).unwrap_or(u32::MAX);
         let totals = self.totals_of(number, &key);
         let watch = &mut self.watches[rule];
         let (hold, quiet) = (watch.rule.hold, watch.rule.quiet);
         let Some(slot) = watch.open(key, self.now) else {
-            return Ok(());
+            return Ok(true);
         };
         let Some(alert) = watch.alert_mut(slot) else {
-            return Ok(());
+            return Ok(true);
         };
         let mut old = row.alert;
         old.key = key;
@@ -320,10 +329,37 @@ impl Engine {
         if let Some(deadline) = alert.deadline(hold, quiet) {
             self.deadlines.remind(deadline, Due::Alert(number, slot));
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn key_texts(&self, by: &[crate::rule::KeyField], key: &Key) -> Vec<Name> {
+    /// A rule that was removed while nobody watched ends its alert: no rule would, and it would be sent for ever.
+    fn resolve_unwatched(&mut self, row: AlertRow, shift: i64, output: &mut Output) {
+        let alert = row.alert;
+        if !matches!(alert.phase, Phase::Firing(_)) {
+            return;
+        }
+        let trail = alert.trail;
+        let trail = trail.map(|trail| trail.restore(row.sessions, shift));
+        output.transitions.push(Transition {
+            at: self.now,
+            wall: self.wall(),
+            state: AlertState::Resolved,
+            summary: format!("'{}' is no rule any more: what it told ends here", row.rule),
+            rule: row.rule,
+            severity: alert.severity,
+            key: row.by.into_iter().zip(row.key).collect(),
+            value: alert.value,
+            limit: alert.threshold,
+            measure: row.measure,
+            window: row.window,
+            id: alert.id,
+            key_hash: row.key_hash,
+            size: alert.size,
+            evidence: trail.map_or_else(Evidence::default, |trail| trail.evidence(&self.names)),
+        });
+    }
+
+    fn key_texts(&self, by: &[KeyField], key: &Key) -> Vec<Name> {
         key.texts(by, &self.names)
             .into_iter()
             .map(|(_, text)| text)

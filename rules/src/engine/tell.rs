@@ -41,7 +41,7 @@ impl Engine {
         };
         output.transitions.push(Transition {
             at: self.now,
-            wall: self.now.0.saturating_add(self.wall_offset.unwrap_or(0)),
+            wall: self.wall(),
             state,
             rule: watch.rule.name.clone(),
             severity: alert.severity,
@@ -52,7 +52,7 @@ impl Engine {
             window: limit.window,
             summary,
             id: alert.id.clone(),
-            key_hash: format!("{:08x}", self.key_hash(rule, &key) >> 32),
+            key_hash: self.shown_hash(rule, &key),
             size: alert.size,
             evidence,
         });
@@ -62,16 +62,19 @@ impl Engine {
     /// Names an alert from firing to resolved: its key, and when it fired.
     pub(super) fn alert_id(&self, rule: u32, key: &Key) -> String {
         let mut hasher = self.hasher();
-        (
-            self.key_hash(rule, key),
-            self.now.0.saturating_add(self.wall_offset.unwrap_or(0)),
-        )
-            .hash(&mut hasher);
-        format!(
-            "{:08x}-{:06x}",
-            self.key_hash(rule, key) >> 32,
-            hasher.finish() >> 40
-        )
+        (self.key_hash(rule, key), self.wall()).hash(&mut hasher);
+        let hash = self.shown_hash(rule, key);
+        format!("{hash}-{:06x}", hasher.finish() >> 40)
+    }
+
+    /// The part of a key's hash that is told.
+    pub(super) fn shown_hash(&self, rule: u32, key: &Key) -> String {
+        format!("{:08x}", self.key_hash(rule, key) >> 32)
+    }
+
+    /// Nanoseconds since 1970, as far as a `Clock` event has told.
+    pub(super) fn wall(&self) -> i64 {
+        self.now.0.saturating_add(self.wall_offset.unwrap_or(0))
     }
 
     /// A hash that names a key for as long as the state directory lives, and tells nothing to whoever lacks its seed.

@@ -367,6 +367,40 @@ fn a_row_that_nobody_can_use_is_removed() {
 }
 
 #[test]
+fn a_rule_removed_while_nobody_watched_ends_its_alert() {
+    let mut before = engine();
+    let fired = run(
+        &mut before,
+        &[
+            (0, known(5)),
+            (0, read(5, 1, 10_000)),
+            (SECOND, sent(5, "203.0.113.9:443", 1200)),
+        ],
+    );
+    let rows = before.take_rows();
+    let restore = |row: &Row| {
+        let row = row.clone();
+        (SECOND, Event::Restore(Restore { row, shift: 0 }))
+    };
+    let events: Vec<(i64, Event)> = rows.iter().map(restore).collect();
+    let mut setup = setup();
+    setup.rules[0].text = RULES.replace("rule: leaves", "rule: other");
+    let mut after = Engine::new(7, &setup).unwrap_or_else(|problems| panic!("{problems}"));
+    let ended = run(&mut after, &events);
+    assert_eq!(
+        shown(&ended),
+        ["1 Resolved leaves ekg login:user5 1200/1000 1x"]
+    );
+    assert_eq!(
+        (&ended[0].id, &ended[0].key_hash, &ended[0].evidence),
+        (&fired[0].id, &fired[0].key_hash, &fired[0].evidence)
+    );
+    let removed = after.take_rows();
+    let alert = removed.iter().find(|row| row.kind == RowKind::Alert);
+    assert_eq!(alert.map(|row| &row.body), Some(&None));
+}
+
+#[test]
 fn a_reload_keeps_what_was_counted() {
     let mut engine = engine();
     let mut setup = setup();
