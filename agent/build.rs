@@ -10,10 +10,27 @@ const SUBJECTS: [&str; 3] = ["files", "sockets", "processes"];
 fn main() {
     println!("cargo::rerun-if-changed=bpf");
     println!("cargo::rerun-if-env-changed=CLANG");
+    if variable("PROFILE") == "release" {
+        tell_revision();
+    }
     let out = PathBuf::from(variable("OUT_DIR"));
     let clang = find_clang();
     for subject in SUBJECTS {
         compile(&clang, subject, &out);
+    }
+}
+
+/// For `jaga_build_info`; absent where this is no clone. Not in daily work: each commit would build everything again.
+fn tell_revision() {
+    println!("cargo::rerun-if-changed=../.git/logs/HEAD");
+    let git = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    if let Ok(git) = git.map(|git| git.stdout)
+        && let Ok(revision) = String::from_utf8(git)
+        && !revision.trim().is_empty()
+    {
+        println!("cargo::rustc-env=JAGA_REVISION={}", revision.trim());
     }
 }
 

@@ -271,7 +271,7 @@ impl Running {
         if !self.failing {
             tracing::error!(
                 error,
-                "alerts and budgets are not written down until this is mended"
+                "nothing is written down until this is mended, and no new alert is sent"
             );
             let why = format!("the state file cannot be written: {error}").into();
             let gap = Gap {

@@ -18,6 +18,8 @@ pub struct Reloads {
     config: PathBuf,
     /// The directory of rules that is followed; shared with the watcher's thread.
     rules: Arc<Mutex<PathBuf>>,
+    /// There was a configuration: that it is gone is no wish for the defaults.
+    there: bool,
     changes: mpsc::Receiver<()>,
     watcher: RecommendedWatcher,
 }
@@ -54,6 +56,7 @@ impl Reloads {
         Ok(Self {
             config: config.to_path_buf(),
             rules: followed,
+            there: !setup::is_absent(config),
             changes,
             watcher,
         })
@@ -65,6 +68,14 @@ impl Reloads {
     /// # Errors
     /// What cannot be read, or every problem of what was read.
     pub fn read(&mut self) -> Result<Checked, Trouble> {
+        let there = !setup::is_absent(&self.config);
+        if self.there && !there {
+            return Err(Trouble::Unreadable(format!(
+                "'{}' is gone; put it back, or restart to run by the shipped defaults",
+                self.config.display()
+            )));
+        }
+        self.there = there;
         self.follow_rules(&setup::rules_directory(&self.config)?);
         setup::read(&self.config)
     }

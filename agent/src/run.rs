@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jaga_rules::config::{AgentConfig, Config};
+use jaga_rules::config::{AgentConfig, Config, Periods};
 use jaga_rules::engine::Engine;
 use jaga_rules::event::{Event, Fact, GapKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -49,11 +49,7 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
     let courier = Courier::start(&outbox, &config.agent.outputs, &context)?;
     let health = HealthTable::default();
     let metrics = Metrics::new(health.clone(), courier.deliveries(), outbox);
-    metrics.applied(
-        &checked.setup,
-        checked.rules.iter().map(|rule| &rule.name),
-        clock::wall(),
-    );
+    applied(&metrics, &checked);
 
     let seed = state.seed().map_err(|error| error.to_string())?;
     let head = head(&state, moved_aside, &metrics)?;
@@ -215,13 +211,15 @@ async fn serve_signals(
         };
         match reloads.read() {
             Ok(new) if new.setup == current.setup => {
+                // It may have been wrong in between.
+                applied(&metrics, &new);
                 if asked {
                     tracing::info!("nothing that decides has changed");
                 }
             }
             Ok(new) => {
                 apply(&new, &current, engine, metrics, stores)?;
-                warn(reloads.config(), &new.config);
+                warn(reloads.config(), &new);
                 current = new;
             }
             Err(trouble) => {
@@ -241,11 +239,7 @@ fn apply(
 ) -> Result<(), String> {
     engine.reload(new.setup.clone())?;
     stores.set_stores(&new.config);
-    metrics.applied(
-        &new.setup,
-        new.rules.iter().map(|rule| &rule.name),
-        clock::wall(),
-    );
+    applied(metrics, new);
     tracing::info!(
         rules = new.rules.len(),
         stores = new.config.stores.len(),
@@ -261,6 +255,11 @@ fn apply(
     Ok(())
 }
 
+fn applied(metrics: &Metrics, checked: &Checked) {
+    let rules = checked.rules.iter().map(|rule| &rule.name);
+    metrics.applied(&checked.setup, rules, clock::wall());
+}
+
 /// Settings that differ and are read once, at start.
 fn at_a_restart_only(new: &AgentConfig, old: &AgentConfig) -> Vec<&'static str> {
     [
@@ -269,7 +268,11 @@ fn at_a_restart_only(new: &AgentConfig, old: &AgentConfig) -> Vec<&'static str> 
         ("outputs", new.outputs != old.outputs),
         ("state", new.state != old.state),
         ("privacy", new.privacy != old.privacy),
-        ("periods", new.periods != old.periods),
+        ("periods (but quiet)", {
+            let quiet = old.periods.quiet;
+            let new = new.periods;
+            Periods { quiet, ..new } != old.periods
+        }),
         ("tape", new.tape != old.tape),
     ]
     .into_iter()
@@ -278,11 +281,13 @@ fn at_a_restart_only(new: &AgentConfig, old: &AgentConfig) -> Vec<&'static str> 
 }
 
 /// Says what does not fit this host or this day, and opens the alert files: the first alert is a bad time to find out.
-fn warn(config_path: &Path, config: &Config) {
-    for warning in warning::all(config_path, config, clock::today()) {
+fn warn(config_path: &Path, checked: &Checked) {
+    let replaced = warning::replaced(&checked.setup);
+    let all = warning::all(config_path, &checked.config, clock::today());
+    for warning in replaced.into_iter().chain(all) {
         tracing::warn!("{warning}");
     }
-    for output in &config.agent.outputs {
+    for output in &checked.config.agent.outputs {
         if let Err(why) = output::try_open(output) {
             tracing::error!("no alert can be written: {why}");
         }
@@ -291,8 +296,17 @@ fn warn(config_path: &Path, config: &Config) {
 
 fn announce(config_path: &Path, checked: &Checked, health: &HealthTable) {
     let config = &checked.config;
-    tracing::info!(config = %config_path.display(), rules = checked.rules.len(), "watching");
-    warn(config_path, config);
+    let rules = checked.rules.len();
+    let path = config_path.display();
+    if setup::is_absent(config_path) {
+        tracing::info!(
+            rules,
+            "watching by the shipped defaults: there is no {path}"
+        );
+    } else {
+        tracing::info!(rules, config = %path, "watching");
+    }
+    warn(config_path, checked);
     for store in &config.stores {
         let paths: Vec<String> = store
             .paths

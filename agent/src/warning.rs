@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use jaga_rules::config::{self, Config};
+use jaga_rules::event::Setup;
+use jaga_rules::pack;
 use jaga_rules::yaml::nearest;
 use jiff::civil::Date;
 
@@ -32,6 +34,17 @@ pub fn rules(file: &Path, config: &Config) -> Vec<String> {
         rules.display(),
         file.display()
     )]
+}
+
+/// Shipped rules that are not in force: meant, as a rule, and to be seen.
+#[must_use]
+pub fn replaced(setup: &Setup) -> Vec<String> {
+    let told = |(rule, file)| {
+        format!(
+            "rule {rule}: '{file}' takes the place of the shipped one, with its limits and its severity"
+        )
+    };
+    pack::replaced(&setup.rules).into_iter().map(told).collect()
 }
 
 /// No store at all, or one that is not there.

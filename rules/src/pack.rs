@@ -16,6 +16,7 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("store-data-leaves.yaml"),
     pack!("store-leaks-in-sum.yaml"),
     pack!("store-data-to-peer.yaml"),
+    pack!("store-served-to-peer.yaml"),
     pack!("bulk-outbound.yaml"),
     pack!("sustained-rate.yaml"),
     pack!("store-mass-read.yaml"),
@@ -24,8 +25,8 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("data-lost.yaml"),
 ];
 
-/// The shipped rule files and the user's own. A shipped file of which the user's files define a rule anew stays out:
-/// that is how a shipped limit is changed.
+/// The shipped rule files and the user's own. A shipped rule that the user's files define anew stays out: that is how a
+/// shipped limit is changed.
 #[must_use]
 pub fn with_own(own: Vec<RuleText>) -> Vec<RuleText> {
     let named: BTreeSet<Name> = own
@@ -40,6 +41,24 @@ pub fn with_own(own: Vec<RuleText>) -> Vec<RuleText> {
             text: (*text).to_owned(),
         });
     shipped.chain(own).collect()
+}
+
+/// Shipped rules that are not in force, because the user's files define them anew: rule and file.
+#[must_use]
+pub fn replaced(rules: &[RuleText]) -> Vec<(Name, String)> {
+    let shipped: BTreeSet<Name> = PACKS
+        .iter()
+        .flat_map(|(file, text)| names(file, text))
+        .collect();
+    let own = rules
+        .iter()
+        .filter(|file| !PACKS.contains(&(&file.file, &file.text)));
+    own.flat_map(|file| {
+        let names = names(&file.file, &file.text).into_iter();
+        names.map(|name| (name, file.file.clone()))
+    })
+    .filter(|(name, _)| shipped.contains(name))
+    .collect()
 }
 
 /// The rules of a file; none if it has problems, which `compile` tells.
@@ -65,5 +84,25 @@ mod tests {
         assert_eq!(files.len(), PACKS.len());
         assert!(!files.contains(&"data-lost.yaml".to_owned()));
         assert_eq!(files.last().map(String::as_str), Some("mine.yaml"));
+    }
+
+    #[test]
+    fn a_shipped_rule_is_a_file() {
+        for (file, text) in PACKS {
+            let names = names(file, text);
+            assert_eq!(names, [file.trim_end_matches(".yaml").into()], "{file}");
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_is_known() {
+        let text = "{ rule: data-lost, title: mine, severity: info, by: [sensor], limits: [{ gap: 9 in 1h }] }";
+        let own = RuleText {
+            file: "mine.yaml".into(),
+            text: text.into(),
+        };
+        assert_eq!(replaced(&with_own(Vec::new())), []);
+        let expected = [("data-lost".into(), "mine.yaml".to_owned())];
+        assert_eq!(replaced(&with_own(vec![own])), expected);
     }
 }

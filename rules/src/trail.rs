@@ -10,17 +10,17 @@ use crate::observation::Observation;
 use crate::output::Evidence;
 use crate::rule::Scope;
 
-/// Sessions and destinations shown at the most: the first that were seen.
+/// Sessions and destinations shown at the most: those of the most bytes, as "Space-Saving" finds them (Metwally, 2005).
 const SHOWN: usize = 8;
 
 /// What led to an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trail {
     #[serde(skip)]
-    actors: Vec<(NameId, NameId, NameId)>,
+    actors: Vec<Share<(NameId, NameId, NameId), ()>>,
     #[serde(skip)]
     sessions: Vec<String>,
-    destinations: Vec<(SocketAddr, Option<Name>)>,
+    destinations: Vec<Share<SocketAddr, Option<Name>>>,
     scope: Option<Scope>,
     bytes: u64,
     files: u64,
@@ -28,6 +28,44 @@ pub struct Trail {
     first: Stamp,
     last: Stamp,
     why: Option<Name>,
+}
+
+/// How much of the bytes somebody has sent, or some place has got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Share<K, V> {
+    key: K,
+    value: V,
+    bytes: u64,
+}
+
+/// Books bytes to a key. Where there is no room, the smallest makes it, and hands over its bytes: what is large is found
+/// however late it comes.
+fn book<K: PartialEq, V: Default>(shares: &mut Vec<Share<K, V>>, key: K, bytes: u64) -> &mut V {
+    let known = shares.iter().position(|share| share.key == key);
+    let index = known.unwrap_or_else(|| {
+        let value = V::default();
+        let smallest = (0..shares.len()).min_by_key(|index| shares[*index].bytes);
+        match smallest.filter(|_| shares.len() >= SHOWN) {
+            Some(index) => {
+                (shares[index].key, shares[index].value) = (key, value);
+                index
+            }
+            None => {
+                let bytes = 0;
+                shares.push(Share { key, value, bytes });
+                shares.len() - 1
+            }
+        }
+    });
+    shares[index].bytes = shares[index].bytes.saturating_add(bytes);
+    &mut shares[index].value
+}
+
+/// Those of the most bytes first; of equal ones, who came first.
+fn largest_first<K, V>(shares: &[Share<K, V>]) -> Vec<&Share<K, V>> {
+    let mut sorted: Vec<_> = shares.iter().collect();
+    sorted.sort_by_key(|share| std::cmp::Reverse(share.bytes));
+    sorted
 }
 
 impl Trail {
@@ -58,29 +96,20 @@ impl Trail {
 
     /// Adds what was seen.
     pub fn follow(&mut self, seen: &Observation, at: Stamp) {
-        let actor = (seen.session, seen.exe, seen.user);
-        if seen.session != NOBODY && self.actors.len() < SHOWN && !self.actors.contains(&actor) {
-            self.actors.push(actor);
+        let amounts = &seen.amounts;
+        let bytes = amounts
+            .exposed_bytes
+            .max(amounts.sent_bytes)
+            .max(amounts.read_bytes);
+        if seen.session != NOBODY {
+            let actor = (seen.session, seen.exe, seen.user);
+            book(&mut self.actors, actor, bytes);
         }
         if let Some(remote) = seen.remote {
-            let room = self.destinations.len() < SHOWN;
-            match self
-                .destinations
-                .iter_mut()
-                .find(|(known, _)| *known == remote)
-            {
-                Some((_, name)) => *name = name.take().or_else(|| seen.remote_name.clone()),
-                None if room => self.destinations.push((remote, seen.remote_name.clone())),
-                None => {}
-            }
+            let name = book(&mut self.destinations, remote, bytes);
+            *name = name.take().or_else(|| seen.remote_name.clone());
         }
-        let amounts = &seen.amounts;
-        self.bytes = self.bytes.saturating_add(
-            amounts
-                .exposed_bytes
-                .max(amounts.sent_bytes)
-                .max(amounts.read_bytes),
-        );
+        self.bytes = self.bytes.saturating_add(bytes);
         self.records = self.records.saturating_add(amounts.exposed_records);
         self.files = self.files.max(seen.held.files.round() as u64);
         self.scope = seen.scope.or(self.scope);
@@ -92,8 +121,9 @@ impl Trail {
     #[must_use]
     pub fn evidence(&self, names: &Names) -> Evidence {
         let mut sessions = self.sessions.clone();
-        for (session, exe, user) in &self.actors {
-            let [session, exe, user] = [session, exe, user].map(|id| names.text(*id));
+        for actor in largest_first(&self.actors) {
+            let (session, exe, user) = actor.key;
+            let [session, exe, user] = [session, exe, user].map(|id| names.text(id));
             let shown = match (exe.is_empty(), user.is_empty()) {
                 (true, true) => session.to_string(),
                 (false, true) => format!("{session} ({exe})"),
@@ -105,7 +135,10 @@ impl Trail {
         }
         Evidence {
             sessions,
-            destinations: self.destinations.iter().map(show_destination).collect(),
+            destinations: largest_first(&self.destinations)
+                .into_iter()
+                .map(|share| show_destination(share.key, share.value.as_ref()))
+                .collect(),
             scope: self.scope,
             bytes: self.bytes,
             files: self.files,
@@ -130,7 +163,7 @@ impl Trail {
     }
 }
 
-fn show_destination((address, name): &(SocketAddr, Option<Name>)) -> String {
+fn show_destination(address: SocketAddr, name: Option<&Name>) -> String {
     let shown = if address.port() == 0 {
         address.ip().to_string()
     } else {
@@ -139,5 +172,24 @@ fn show_destination((address, name): &(SocketAddr, Option<Name>)) -> String {
     match name {
         Some(name) => format!("{shown} ({name})"),
         None => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_large_is_found_however_late_it_comes() {
+        let mut shares: Vec<Share<u32, ()>> = Vec::new();
+        for key in 0..100 {
+            book(&mut shares, key, 10);
+        }
+        book(&mut shares, 1000, 5_000);
+        for key in 200..300 {
+            book(&mut shares, key, 10);
+        }
+        assert_eq!(shares.len(), SHOWN);
+        assert_eq!(largest_first(&shares)[0].key, 1000);
     }
 }

@@ -20,6 +20,8 @@ pub struct Args {
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
     log();
+    // The state and the tape tell who read what: nobody else's to read, whatever the shell's own mask.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

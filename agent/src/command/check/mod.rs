@@ -61,6 +61,9 @@ fn opening(file: &Path, checked: &Checked) {
     } else {
         println!("Configuration {}: right. Rules: {rules}.", file.display());
     }
+    for replaced in warning::replaced(&checked.setup) {
+        println!("  {replaced}");
+    }
     tell(&warning::rules(file, &checked.config));
 }
 

@@ -173,7 +173,8 @@ fn rule_text(rule: &Rule, tests: &[RuleTest]) -> String {
     }
     let _ = writeln!(
         text,
-        ". Its alert in Alertmanager is {}.",
+        ". Its alert in Alertmanager is {}. Once it has fired, a tenth of a limit is enough for the same key: its case is \
+         open, and the alert shows the lower limit.",
         alert_name(&rule.name)
     );
     if !rule.advice.is_empty() {
