@@ -212,7 +212,7 @@ async fn serve_signals(
         match reloads.read() {
             Ok(new) if new.setup == current.setup => {
                 // It may have been wrong in between.
-                applied(&metrics, &new);
+                applied(metrics, &new);
                 if asked {
                     tracing::info!("nothing that decides has changed");
                 }
