@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use jaga_rules::event::RuleText;
 use jaga_rules::measure::{Definition, MEASURES};
-use jaga_rules::rule::{self, KeyField, Rule};
+use jaga_rules::rule::{self, KeyField, Measure, Rule};
 use jaga_rules::scenario::RuleTest;
 use jaga_rules::units::Span;
 use jaga_rules::yaml::nearest;
@@ -173,10 +173,21 @@ fn rule_text(rule: &Rule, tests: &[RuleTest]) -> String {
     }
     let _ = writeln!(
         text,
-        ". Its alert in Alertmanager is {}. Once it has fired, a tenth of a limit is enough for the same key: its case is \
-         open, and the alert shows the lower limit.",
+        ". Its alert in Alertmanager is {}.",
         alert_name(&rule.name)
     );
+    // A gap is not less of one for being told.
+    if rule
+        .limits
+        .iter()
+        .any(|limit| limit.measure != Measure::Gap)
+    {
+        let _ = writeln!(
+            text,
+            "Once it has fired, a tenth of a limit is enough for the same key: its case is open, and the alert shows the \
+             lower limit."
+        );
+    }
     if !rule.advice.is_empty() {
         let _ = write!(text, "\n## What to do\n\n{}\n", rule.advice);
     }
