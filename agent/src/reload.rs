@@ -92,7 +92,12 @@ impl Reloads {
         if before != rules && Some(&*before) != absolute(&self.config).parent() {
             let _ = self.watcher.unwatch(&before);
         }
-        watch(&mut self.watcher, &rules);
+        if before == rules {
+            // That it cannot be followed was said before.
+            let _ = self.watcher.watch(&rules, RecursiveMode::NonRecursive);
+        } else {
+            watch(&mut self.watcher, &rules);
+        }
     }
 
     /// The configuration's path, as the user gave it.

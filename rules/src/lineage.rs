@@ -114,18 +114,20 @@ impl Lineage {
         }
         let top = self.top_of_child(process.parent, process.actor);
         if top == process.actor {
-            let (provisional, members) = (false, 0);
-            self.tops.get_or_insert(
-                top,
-                Top {
-                    exe,
-                    provisional,
-                    members,
-                },
-            );
+            self.begin_tree(top, exe, false);
         }
         self.insert(names, process.actor, top, exe, &process.identity);
         None
+    }
+
+    fn begin_tree(&mut self, top: Actor, exe: NameId, provisional: bool) {
+        let members = 0;
+        let new = Top {
+            exe,
+            provisional,
+            members,
+        };
+        self.tops.get_or_insert(top, new);
     }
 
     /// A process made another, which inherits everything.
@@ -134,15 +136,7 @@ impl Lineage {
         let top = self.top_of_child(Some(fork.parent), fork.child);
         let exe = parent.as_ref().map_or(NOBODY, |parent| parent.exe);
         if top == fork.child {
-            let (provisional, members) = (true, 0);
-            self.tops.get_or_insert(
-                top,
-                Top {
-                    exe,
-                    provisional,
-                    members,
-                },
-            );
+            self.begin_tree(top, exe, true);
         }
         let inherited = parent
             .as_ref()

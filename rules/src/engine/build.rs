@@ -8,7 +8,7 @@ use crate::alert::Phase;
 use crate::event::Name;
 use crate::measure::Definition;
 use crate::output::AlertState;
-use crate::rule::{Amount, Limit, Measure, Rule};
+use crate::rule::{Amount, KeyField, Limit, Measure, Rule};
 use crate::select::Select;
 
 impl Engine {
@@ -41,6 +41,7 @@ impl Engine {
             watches: Vec::new(),
             tallies: Vec::new(),
             by_subject: std::array::from_fn(|_| Vec::new()),
+            by_domain: false,
             deadlines: Deadlines::default(),
             totals: Totals::default(),
             pending_rows: Vec::new(),
@@ -108,6 +109,10 @@ impl Engine {
             }
             self.watches.push(watch);
         }
+        self.by_domain = self
+            .tallies
+            .iter()
+            .any(|tally| tally.by.contains(&KeyField::Domain));
         for tally in &self.tallies {
             let subject = subject(tally.definition, tally.by_store);
             if tally.lengths.iter().any(|length| !length.limits.is_empty()) {

@@ -76,7 +76,7 @@ impl Engine {
     }
 
     pub(super) fn domain(&mut self, name: Option<&Name>, address: IpAddr) -> NameId {
-        if !self.groups_by_domain() {
+        if !self.by_domain {
             return NOBODY;
         }
         let text = match name {
@@ -84,11 +84,5 @@ impl Engine {
             None => crate::config::canonical(address).to_string(),
         };
         self.names.intern(&text.into())
-    }
-
-    pub(super) fn groups_by_domain(&self) -> bool {
-        self.tallies
-            .iter()
-            .any(|tally| tally.by.contains(&crate::rule::KeyField::Domain))
     }
 }

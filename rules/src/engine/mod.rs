@@ -53,6 +53,8 @@ pub struct Engine {
     watches: Vec<Watch>,
     tallies: Vec<Tally>,
     by_subject: [Vec<u32>; SUBJECTS.len()],
+    /// A rule groups by domain: each send looks its own up.
+    by_domain: bool,
     deadlines: Deadlines,
     totals: Totals,
     pending_rows: Vec<Row>,

@@ -299,8 +299,11 @@ impl Engine {
         let row: AlertRow = serde_json::from_str(body)?;
         let same = |watch: &Watch| watch.rule.name == row.rule && watch.rule.by == row.by;
         let rule = self.watches.iter().position(same);
-        let (Some(rule), Some(key)) = (rule, Key::parse(&row.by, &row.key, &mut self.names)) else {
+        let Some(rule) = rule else {
             self.resolve_unwatched(row, shift, output);
+            return Ok(true);
+        };
+        let Some(key) = Key::parse(&row.by, &row.key, &mut self.names) else {
             return Ok(false);
         };
         let limits = self.watches[rule].rule.limits.len();
@@ -332,12 +335,19 @@ impl Engine {
         Ok(true)
     }
 
-    /// A rule that was removed while nobody watched ends its alert: no rule would, and it would be sent for ever.
-    fn resolve_unwatched(&mut self, row: AlertRow, shift: i64, output: &mut Output) {
-        let alert = row.alert;
-        if !matches!(alert.phase, Phase::Firing(_)) {
+    /// A rule that was removed while nobody watched ends its alert: no rule would, and it would be sent for ever. Its case
+    /// stays open, for the day when the rule comes back.
+    fn resolve_unwatched(&mut self, mut row: AlertRow, shift: i64, output: &mut Output) {
+        if !matches!(row.alert.phase, Phase::Firing(_)) {
             return;
         }
+        row.alert.phase = Phase::Idle;
+        self.pending_rows.push(Row {
+            kind: RowKind::Alert,
+            id: text(&(&row.rule, &row.key)),
+            body: Some(text(&row)),
+        });
+        let alert = row.alert;
         let trail = alert.trail;
         let trail = trail.map(|trail| trail.restore(row.sessions, shift));
         output.transitions.push(Transition {

@@ -45,6 +45,8 @@ pub struct Tally {
     pub lengths: Vec<Length>,
     /// Keys that were merged into `other`.
     pub merged: u64,
+    /// What is counted are bytes.
+    bytes: bool,
     /// The rule selects or groups by store.
     pub by_store: bool,
     cells: Slab<Cell>,
@@ -126,6 +128,7 @@ impl Tally {
             lengths: Vec::new(),
             by_store: !rule.select.store.is_empty() || rule.by.contains(&KeyField::Store),
             merged: 0,
+            bytes: limit.measure.unit() == "bytes",
             cells: Slab::new(),
             by_key: Index::new(seed),
             base: 0,
@@ -195,9 +198,10 @@ impl Tally {
         }
         let (amount, over) = count.add(window, at, addition);
         let sum = count.window.sum();
-        let before = match self.definition.measure.unit() {
-            "bytes" => sum.saturating_sub(amount),
-            _ => 0,
+        let before = if self.bytes {
+            sum.saturating_sub(amount)
+        } else {
+            0
         };
         count.follow(seen, at, before, smallest / TRAIL_SHARE);
         if keeps && !std::mem::replace(&mut cell.dirty, true) {
