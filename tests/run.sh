@@ -18,9 +18,10 @@ suite() {
     TABLE+=("$(awk -v a="$start" -v b="$EPOCHREALTIME" -v n="$name" -v r="$result" 'BEGIN { printf "%8.1f s  %-6s  %s", b - a, r, n }')")
 }
 
-# All test targets of the workspace, by name, once each.
+# All test targets of the workspace, by name, once each: a file, or a folder with a main.rs.
 test_targets() {
-    for file in */tests/*.rs; do basename "$file" .rs; done | sort -u
+    for file in */tests/*.rs; do basename "$file" .rs; done
+    for file in */tests/*/main.rs; do basename "$(dirname "$file")"; done
 }
 
 # Prefix under which a live test gets the rights it needs.
@@ -40,12 +41,12 @@ export JAGA_BIN="$PWD/target/debug/jaga"
 suite unit cargo test --locked --workspace --lib --bins
 suite docs cargo test --locked --workspace --doc
 suite packs "$JAGA_BIN" test rules/packs
-for target in $(test_targets | grep -v '^live_'); do
+for target in $(test_targets | sort -u | grep -v '^live_'); do
     suite "$target" cargo test --locked --workspace --test "$target"
 done
 # One after the other, on an otherwise idle machine: they measure bytes and wait for real daemons.
 as_root
-for target in $(test_targets | grep '^live_'); do
+for target in $(test_targets | sort -u | grep '^live_'); do
     suite "$target" cargo test --locked --workspace --test "$target" -- --test-threads=1 --nocapture
 done
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
-use jaga::sensor::{FEED_LIMIT, HealthTable, ebpf};
+use jaga::sensor::{FEED_LIMIT, HealthTable, host};
 use jaga_rules::config;
 
 fn main() {
@@ -17,7 +17,7 @@ fn main() {
     let (feed, batches) = mpsc::sync_channel(FEED_LIMIT);
     let health = HealthTable::default();
     let stop = Arc::new(AtomicBool::new(false));
-    let _started = ebpf::start(&config, feed, health.clone(), stop);
+    let _started = host::start(&config, feed, health.clone(), stop);
     for (subject, health) in health.all() {
         eprintln!("{subject}: {health:?}");
     }

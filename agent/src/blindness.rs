@@ -3,14 +3,14 @@
 use jaga_rules::config::{Accept, Config};
 use jiff::civil::Date;
 
-use crate::sensor::{ebpf, interfaces, pcap};
+use crate::sensor::{host, interfaces, pcap};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
 pub const ALWAYS: [(&str, &str); 6] = [
-    ebpf::NOT_SEEN[0],
-    ebpf::NOT_SEEN[1],
-    ebpf::NOT_SEEN[2],
-    ebpf::NOT_SEEN[3],
+    host::NOT_SEEN[0],
+    host::NOT_SEEN[1],
+    host::NOT_SEEN[2],
+    host::NOT_SEEN[3],
     (
         "snapshots",
         "hypervisor and SAN snapshots, pulled disks, photographs of screens",

@@ -18,8 +18,8 @@ use crate::ingest::{self, Handle, Ingest, down_since};
 use crate::metrics::Metrics;
 use crate::output::{self, Context};
 use crate::reload::Reloads;
-use crate::sensor::ebpf::StoresHandle;
-use crate::sensor::{HealthTable, OFF, ebpf, interfaces, pcap};
+use crate::sensor::host::StoresHandle;
+use crate::sensor::{HealthTable, OFF, host, interfaces, pcap};
 use crate::setup::{self, Checked};
 use crate::state::State;
 use crate::store_size::{self, StoreSize};
@@ -153,13 +153,13 @@ struct Sensors {
 impl Sensors {
     fn start(config: &Config, engine: &Handle, health: &HealthTable) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let ebpf = ebpf::start(config, engine.feed(), health.clone(), Arc::clone(&stop));
+        let host = host::start(config, engine.feed(), health.clone(), Arc::clone(&stop));
         let beside = [pcap::start, interfaces::start]
             .map(|start| start(config, engine.feed(), health.clone(), Arc::clone(&stop)));
         Self {
             stop,
-            stores: ebpf.stores,
-            threads: [ebpf.thread].into_iter().chain(beside).collect(),
+            stores: host.stores,
+            threads: [host.thread].into_iter().chain(beside).collect(),
         }
     }
 

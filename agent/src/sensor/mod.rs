@@ -8,6 +8,7 @@ use jaga_rules::config::Config;
 use jaga_rules::event::Event;
 
 pub mod ebpf;
+pub mod host;
 pub mod interfaces;
 pub mod pcap;
 
@@ -65,7 +66,7 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
         (pcap::SENSOR, pcap::probe(config)),
         (interfaces::SENSOR, interfaces::probe(config)),
     ];
-    ebpf::probe(config).into_iter().chain(beside).collect()
+    host::probe(config).into_iter().chain(beside).collect()
 }
 
 /// The health of all sensors by subject: `files`, `sockets`, `processes`, `pcap`, `interfaces`. Cheap to clone.

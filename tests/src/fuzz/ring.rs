@@ -1,8 +1,8 @@
 //! What the kernel side hands over: records of the rings, entries of the tables, and the text of two `/proc` files.
 
-use jaga::sensor::ebpf::decode::file::Kind;
-use jaga::sensor::ebpf::decode::process::{Life, What};
 use jaga::sensor::ebpf::decode::{file, process, socket};
+use jaga::sensor::host::seen::Kind;
+use jaga::sensor::host::seen::{Life, What};
 use jaga_rules::event::{Opener, Protocol};
 
 use super::bytes::Bytes;

@@ -2,6 +2,8 @@
 
 use jaga_rules::event::Actor;
 
+use crate::sensor::host::seen::{Facts, Who};
+
 pub mod file;
 pub mod process;
 pub mod socket;
@@ -38,43 +40,22 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// `struct who`: a process with what may change of it without an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Who {
-    /// Which process.
-    pub actor: Actor,
-    /// Whose and where.
-    pub facts: Facts,
-}
-
-/// Users, audit session and cgroup, as numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// Effective user.
-    pub uid: u32,
-    /// Login user; `None` outside an audit session.
-    pub login: Option<(u32, u32)>,
-    /// Id in the cgroup v2 hierarchy.
-    pub cgroup: u64,
-}
-
 /// "None" in `loginuid` and `sessionid`.
 const UNSET: u32 = u32::MAX;
 
-impl Who {
-    pub(crate) fn take(fields: &mut Fields<'_>) -> Option<Self> {
-        let start = fields.u64()?;
-        let cgroup = fields.u64()?;
-        let pid = fields.u32()?;
-        let uid = fields.u32()?;
-        let loginuid = fields.u32()?;
-        let session = fields.u32()?;
-        let login = (loginuid != UNSET && session != UNSET).then_some((loginuid, session));
-        Some(Self {
-            actor: Actor { pid, start },
-            facts: Facts { uid, login, cgroup },
-        })
-    }
+/// `struct who`.
+pub(crate) fn take_who(fields: &mut Fields<'_>) -> Option<Who> {
+    let start = fields.u64()?;
+    let cgroup = fields.u64()?;
+    let pid = fields.u32()?;
+    let uid = fields.u32()?;
+    let loginuid = fields.u32()?;
+    let session = fields.u32()?;
+    let login = (loginuid != UNSET && session != UNSET).then_some((loginuid, session));
+    Some(Who {
+        actor: Actor { pid, start },
+        facts: Facts { uid, login, cgroup },
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +113,7 @@ pub(crate) mod tests {
     #[test]
     fn an_unset_audit_session_is_none() {
         let bytes = Bytes::default().who();
-        assert_eq!(Who::take(&mut Fields(&bytes.0)), Some(WHO));
+        assert_eq!(take_who(&mut Fields(&bytes.0)), Some(WHO));
         let set = Bytes::default()
             .u64(1)
             .u64(2)
@@ -140,13 +121,13 @@ pub(crate) mod tests {
             .u32(4)
             .u32(1000)
             .u32(9);
-        let login = Who::take(&mut Fields(&set.0)).unwrap().facts.login;
+        let login = take_who(&mut Fields(&set.0)).unwrap().facts.login;
         assert_eq!(login, Some((1000, 9)));
     }
 
     #[test]
     fn cut_bytes_are_refused() {
         let bytes = Bytes::default().who();
-        assert_eq!(Who::take(&mut Fields(&bytes.0[..31])), None);
+        assert_eq!(take_who(&mut Fields(&bytes.0[..31])), None);
     }
 }

@@ -2,37 +2,8 @@
 
 use jaga_rules::event::FileId;
 
-use super::{Fields, Who};
-
-/// What one process did with one file since the last drain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileCount {
-    /// Who, as of the last access.
-    pub who: Who,
-    /// Which file.
-    pub file: FileId,
-    /// What it did.
-    pub kind: Kind,
-    /// The store it lies in, as an index of the sensor's list of stores.
-    pub store: Option<usize>,
-    /// Bytes.
-    pub bytes: u64,
-    /// The file's size at the last access, bytes.
-    pub size: u64,
-    /// When the last access was, CLOCK_BOOTTIME nanoseconds.
-    pub last_at: u64,
-}
-
-/// Ways of touching a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Read, to the byte or to the page.
-    Read,
-    /// Mapped pages were touched: an estimate.
-    Mapped,
-    /// Written.
-    Write,
-}
+use super::{Fields, take_who};
+use crate::sensor::host::seen::{FileCount, Gone, Kind};
 
 /// Decodes an entry; `None` if it has another shape.
 #[must_use]
@@ -53,7 +24,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<FileCount> {
     let last_at = value.u64()?;
     let store = usize::try_from(value.u64()?.cast_signed()).ok();
     Some(FileCount {
-        who: Who::take(&mut value)?,
+        who: take_who(&mut value)?,
         file,
         kind,
         store,
@@ -61,15 +32,6 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<FileCount> {
         size,
         last_at,
     })
-}
-
-/// A file that was told as written is deleted, or truncated to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone {
-    /// Which file.
-    pub file: FileId,
-    /// When, CLOCK_BOOTTIME nanoseconds.
-    pub at: u64,
 }
 
 /// Decodes a record of the ring of files that are gone; `None` if it is cut.

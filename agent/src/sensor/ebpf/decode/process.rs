@@ -2,42 +2,8 @@
 
 use jaga_rules::event::Actor;
 
-use super::{Fields, Who};
-
-/// One record of `processes.bpf.c`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Life {
-    /// The process.
-    pub who: Who,
-    /// What happened to it.
-    pub what: What,
-    /// Path of its cgroup, where the record tells it.
-    pub cgroup: Option<String>,
-}
-
-/// What happened to a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// It was there when asked for.
-    Known {
-        /// Its parent.
-        parent: Actor,
-        /// Its program; empty for a kernel thread.
-        exe: String,
-    },
-    /// It was made.
-    Fork {
-        /// By whom.
-        parent: Actor,
-    },
-    /// It became a program.
-    Exec {
-        /// Path of the program.
-        exe: String,
-    },
-    /// It ended.
-    Exit,
-}
+use super::{Fields, take_who};
+use crate::sensor::host::seen::{Life, What};
 
 /// Decodes a record; `None` if it is cut or of an unknown kind.
 #[must_use]
@@ -56,7 +22,7 @@ fn take(fields: &mut Fields<'_>) -> Option<Life> {
     let kind = fields.u32()?;
     let exe_len = fields.u16()?;
     let cgroup_len = fields.u16()?;
-    let who = Who::take(fields)?;
+    let who = take_who(fields)?;
     let parent_start = fields.u64()?;
     let parent = Actor {
         start: parent_start,

@@ -6,22 +6,8 @@ use std::ops::RangeInclusive;
 
 use jaga_rules::event::{Flow, Opener, Protocol};
 
-use super::{Fields, Who};
-
-/// What one process sent over one conversation since the last drain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketCount {
-    /// Who, as of the last send.
-    pub who: Who,
-    /// Over what.
-    pub flow: Flow,
-    /// Inode of the network namespace.
-    pub netns: u32,
-    /// Payload bytes.
-    pub bytes: u64,
-    /// Connections that sent for the first time.
-    pub connections: u32,
-}
+use super::{Fields, take_who};
+use crate::sensor::host::seen::SocketCount;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -48,7 +34,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<SocketCount> {
     let connections = value.u32()?;
     let _reserved = value.u32()?;
     Some(SocketCount {
-        who: Who::take(&mut value)?,
+        who: take_who(&mut value)?,
         flow: Flow {
             protocol,
             local: SocketAddr::new(address(family, local), local_port),

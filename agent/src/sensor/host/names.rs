@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use jaga_rules::event::{Actor, Identity, Login, Name};
 use nix::unistd::{Uid, User};
 
-use super::decode::Facts;
+use super::seen::Facts;
 
 /// Names kept of each kind; at the limit all are forgotten and looked up again.
 const LIMIT: usize = 65_536;

@@ -1,138 +1,42 @@
-//! The attached sensors, drained one round at a time: thin, between the kernel and `batch.rs`.
+//! The kernel's tables and rings as sources.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use jaga_rules::event::{Event, Gap, GapKind, Name};
+use jaga_rules::event::{Gap, GapKind, Name};
 use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Attached, Lost};
-use super::batch::{Round, Teller};
-use super::decode::file::Gone;
-use super::decode::process::{self, Life};
-use super::decode::socket::{Ports, SocketCount};
-use super::decode::{file, socket};
-use super::interfaces::Interfaces;
-use super::names::Names;
-use super::roster::Roster;
+use super::decode::socket::{Ports, ephemeral, listening};
+use super::decode::{file, process, socket};
 use super::table::Table;
-
-/// All that is attached, and what was told of it.
-pub struct Watch {
-    lives: Option<Lives>,
-    files: Option<Files>,
-    sockets: Option<Sockets>,
-    teller: Teller,
-}
-
-/// What was attached, by subject.
-#[derive(Debug)]
-pub struct Subjects {
-    /// Process life.
-    pub processes: Option<Arc<Attached>>,
-    /// Reads and writes.
-    pub files: Option<Arc<Attached>>,
-    /// Sends.
-    pub sockets: Option<Arc<Attached>>,
-    /// The agent's own network namespace, whose interfaces have names.
-    pub netns: u32,
-    /// For connections older than the sensor.
-    pub ports: Ports,
-}
-
-impl Watch {
-    /// Opens the tables and the ring of what is attached.
-    ///
-    /// # Errors
-    /// In words, should the kernel refuse what it granted to the programs.
-    pub fn open(subjects: Subjects) -> Result<Self, String> {
-        let files = subjects.files.map(Files::open).transpose()?;
-        let counter = subjects.sockets.map(Counter::open).transpose()?;
-        Ok(Self {
-            lives: subjects.processes.map(Lives::open).transpose()?,
-            files,
-            sockets: counter.map(|counter| Sockets {
-                counter,
-                netns: subjects.netns,
-                ports: subjects.ports,
-                interfaces: Interfaces::default(),
-            }),
-            teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
-        })
-    }
-
-    /// Sees nothing.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self {
-            lives: None,
-            files: None,
-            sockets: None,
-            teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
-        }
-    }
-
-    /// Everybody who runs already. The programs are attached, so whoever comes meanwhile is in the ring.
-    pub fn first_batch(&mut self) -> Vec<Event> {
-        self.resync()
-    }
-
-    /// What happened since the last round, and what was lost of it.
-    pub fn round(&mut self, stores: &[Name]) -> (Vec<Event>, Vec<Gap>) {
-        let mut round = Round::default();
-        let mut gaps = Vec::new();
-        if let Some(lives) = &mut self.lives {
-            round.before = lives.take();
-        }
-        // Effects before causes: a send that is taken now has its reads in the table that is taken after it. The
-        // other way round, a fast copy sends for the milliseconds between, and nobody seems to hold what it sends.
-        if let Some(sockets) = &mut self.sockets {
-            sockets.drain(&mut round.sends, &mut gaps);
-        }
-        if let Some(files) = &mut self.files {
-            files.drain(&mut round, &mut gaps);
-        }
-        if let Some(lives) = &mut self.lives {
-            round.after = lives.take();
-        }
-        let mut events = self.teller.tell(round, stores);
-        if let Some(gap) = self.lives.as_mut().and_then(Lives::gap) {
-            events.extend(self.resync());
-            gaps.push(gap);
-        }
-        (events, gaps)
-    }
-
-    fn resync(&mut self) -> Vec<Event> {
-        let lives = self.lives.as_ref();
-        let list = lives.and_then(|lives| lives.attached.iterate("list_tasks").ok());
-        let Some(list) = list else {
-            return Vec::new();
-        };
-        let mut there = process::decode_list(&list);
-        // Parents first, where they are still the parents.
-        there.sort_by_key(|life| (life.who.actor.start, life.who.actor.pid));
-        self.teller.roster.resync(there)
-    }
-}
+use crate::sensor::host::addresses::Addresses;
+use crate::sensor::host::batch::Round;
+use crate::sensor::host::seen::{Gone, Life, SocketCount};
+use crate::sensor::host::source;
 
 /// The ring in which process life is told.
-struct Lives {
+pub(super) struct Lives {
     attached: Arc<Attached>,
     ring: Ring<Life>,
     told: Lost,
 }
 
 impl Lives {
-    fn open(attached: Arc<Attached>) -> Result<Self, String> {
+    pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
         Ok(Self {
             ring: Ring::open(attached.map("events")?, process::decode)?,
             told: attached.lost(),
             attached,
         })
     }
+}
 
+impl source::Lives for Lives {
     fn take(&mut self) -> Vec<Life> {
         self.ring.take()
     }
@@ -140,6 +44,11 @@ impl Lives {
     fn gap(&mut self) -> Option<Gap> {
         let why = "the ring of process records was full; the list of processes was read again";
         lost_since(&mut self.told, &self.attached, "processes", why)
+    }
+
+    fn list(&mut self) -> Vec<Life> {
+        let list = self.attached.iterate("list_tasks").unwrap_or_default();
+        process::decode_list(&list)
     }
 }
 
@@ -171,19 +80,21 @@ impl<T: 'static> Ring<T> {
 }
 
 /// The table of reads and writes, and the ring of files that are gone.
-struct Files {
+pub(super) struct Files {
     counter: Counter,
     gone: Ring<Gone>,
 }
 
 impl Files {
-    fn open(attached: Arc<Attached>) -> Result<Self, String> {
+    pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
         Ok(Self {
             gone: Ring::open(attached.map("gone")?, file::decode_gone)?,
             counter: Counter::open(attached)?,
         })
     }
+}
 
+impl source::Files for Files {
     fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
         round.gone = self.gone.take();
         self.counter.drain("files", gaps, |key, value| {
@@ -220,14 +131,27 @@ impl Counter {
 }
 
 /// The table of sends, and what completes an entry.
-struct Sockets {
+pub(super) struct Sockets {
     counter: Counter,
+    /// The agent's own network namespace, whose interfaces have names.
     netns: u32,
+    /// For connections older than the sensor.
     ports: Ports,
-    interfaces: Interfaces,
+    interfaces: Addresses,
 }
 
 impl Sockets {
+    pub(super) fn open(attached: Arc<Attached>, netns: u32) -> Result<Self, String> {
+        Ok(Self {
+            counter: Counter::open(attached)?,
+            netns,
+            ports: old_ports(),
+            interfaces: Addresses::default(),
+        })
+    }
+}
+
+impl source::Sockets for Sockets {
     fn drain(&mut self, sends: &mut Vec<(SocketCount, Option<Name>)>, gaps: &mut Vec<Gap>) {
         self.interfaces.next_round();
         let (ports, netns, interfaces) = (&self.ports, self.netns, &mut self.interfaces);
@@ -261,12 +185,25 @@ fn gap(name: &str, kind: GapKind, lost: Lost, why: &str) -> Gap {
     }
 }
 
+fn old_ports() -> Ports {
+    let read = |path: &str| fs::read_to_string(Path::new("/proc").join(path)).unwrap_or_default();
+    let tables = [read("thread-self/net/tcp"), read("thread-self/net/tcp6")];
+    let ports: BTreeSet<u16> = tables.iter().flat_map(|text| listening(text)).collect();
+    Ports {
+        listening: ports,
+        ephemeral: ephemeral(&read("sys/net/ipv4/ip_local_port_range")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use jaga_rules::event::Event;
+
     use super::super::attach::{attach, files};
     use super::*;
+    use crate::sensor::host::watch::Watch;
 
     #[test]
     fn what_finds_no_room_is_told_with_its_bytes() {
@@ -278,17 +215,8 @@ mod tests {
                 return;
             }
         };
-        let subjects = Subjects {
-            processes: None,
-            files: Some(Arc::new(attached)),
-            sockets: None,
-            netns: 0,
-            ports: Ports {
-                listening: Default::default(),
-                ephemeral: 1..=1,
-            },
-        };
-        let mut watch = Watch::open(subjects).unwrap();
+        let mut watch = Watch::nothing();
+        watch.files = Some(Box::new(Files::open(Arc::new(attached)).unwrap()));
         // On the disk that the build is on: `/tmp` may be a tmpfs, which is not seen.
         let scratch =
             tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/../target").unwrap();

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use jaga::sensor::ebpf::{self, StoresHandle};
+use jaga::sensor::host::{self, StoresHandle};
 use jaga::sensor::{Batch, FEED_LIMIT, HealthTable, Probe};
 use jaga_rules::config::{self, Config};
 use jaga_rules::event::{Actor, Event, Name, Read, Sender, Sent, Wrote};
@@ -29,7 +29,7 @@ pub struct Sensor {
 /// Whether eBPF programs attach here. Says so aloud if not; in CI that is a failure.
 pub fn can_run(test: &str) -> bool {
     static REFUSED: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let all = ebpf::probe(&config("/")).into_iter();
+        let all = host::probe(&config("/nowhere")).into_iter();
         all.filter_map(|(subject, probe)| match probe {
             Probe::Blind(why) => Some(format!("{subject}: {why}")),
             Probe::Sees(_) | Probe::Off => None,
@@ -59,7 +59,7 @@ impl Sensor {
         let (feed, batches) = mpsc::sync_channel(FEED_LIMIT);
         let health = HealthTable::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let started = ebpf::start(config, feed, health.clone(), Arc::clone(&stop));
+        let started = host::start(config, feed, health.clone(), Arc::clone(&stop));
         let mut sensor = Self {
             events: Vec::new(),
             stores: started.stores,

@@ -9,11 +9,8 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use jaga_rules::event::{Actor, Event, Fact, FileId, Flow, Name, Read, Sender, Sent, Wrote};
 
-use super::decode::Who;
-use super::decode::file::{FileCount, Gone, Kind};
-use super::decode::process::{Life, What};
-use super::decode::socket::SocketCount;
 use super::roster::Roster;
+use super::seen::{FileCount, Gone, Kind, Life, SocketCount, What, Who};
 
 /// What one round of draining brought.
 #[derive(Debug, Default)]

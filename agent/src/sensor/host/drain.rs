@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jaga_rules::event::{Event, Gap, GapKind};
 
-use super::roots::StoreNames;
+use super::stores::StoreNames;
 use super::watch::Watch;
 use crate::sensor::{Batch, Feed, HealthTable};
 

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use jaga_rules::event::{Actor, Event, Exec, Fork, Name, Process};
 
-use super::decode::process::{Life, What};
-use super::decode::{Facts, Who};
 use super::names::Names;
+use super::seen::{Facts, Life, What, Who};
 
 /// Every process that was told and has not ended. Bounded by the kernel's own limit of processes: whoever ended
 /// without being seen to (a full ring) goes at the next [`Roster::resync`].

@@ -9,12 +9,12 @@ use nix::sys::socket::SockaddrStorage;
 
 /// Addresses of this network namespace, looked up again at most once a round, when an address is new.
 #[derive(Debug, Default)]
-pub struct Interfaces {
+pub struct Addresses {
     names: HashMap<IpAddr, Name>,
     fresh: bool,
 }
 
-impl Interfaces {
+impl Addresses {
     /// A new round: an unknown address may be looked for again.
     pub fn next_round(&mut self) {
         self.fresh = false;
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn loopback_has_a_name_and_a_strange_address_none() {
-        let mut interfaces = Interfaces::default();
-        let name = |interfaces: &mut Interfaces, text: &str| interfaces.name(text.parse().unwrap());
+        let mut interfaces = Addresses::default();
+        let name = |interfaces: &mut Addresses, text: &str| interfaces.name(text.parse().unwrap());
         assert_eq!(name(&mut interfaces, "127.0.0.1").as_deref(), Some("lo"));
         assert_eq!(name(&mut interfaces, "203.0.113.9"), None);
     }

@@ -1,0 +1,112 @@
+//! What the sources of a host's sensors see, whichever rung they stand on.
+
+use jaga_rules::event::{Actor, FileId, Flow};
+
+/// A process with what may change of it without an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who {
+    /// Which process.
+    pub actor: Actor,
+    /// Whose and where.
+    pub facts: Facts,
+}
+
+/// Users, audit session and cgroup, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Effective user.
+    pub uid: u32,
+    /// Login user; `None` outside an audit session.
+    pub login: Option<(u32, u32)>,
+    /// Id in the cgroup v2 hierarchy.
+    pub cgroup: u64,
+}
+
+/// What one process did with one file since the last drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCount {
+    /// Who, as of the last access.
+    pub who: Who,
+    /// Which file.
+    pub file: FileId,
+    /// What it did.
+    pub kind: Kind,
+    /// The store it lies in, as an index of the sensor's list of stores.
+    pub store: Option<usize>,
+    /// Bytes.
+    pub bytes: u64,
+    /// The file's size at the last access, bytes.
+    pub size: u64,
+    /// When the last access was, CLOCK_BOOTTIME nanoseconds.
+    pub last_at: u64,
+}
+
+/// Ways of touching a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Read, to the byte or to the page.
+    Read,
+    /// Mapped pages were touched: an estimate.
+    Mapped,
+    /// Written.
+    Write,
+}
+
+/// A file that was told as written is deleted, or truncated to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// Which file.
+    pub file: FileId,
+    /// When, CLOCK_BOOTTIME nanoseconds.
+    pub at: u64,
+}
+
+/// Something that happened in a process's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// The process.
+    pub who: Who,
+    /// What happened to it.
+    pub what: What,
+    /// Path of its cgroup, where that is told with it.
+    pub cgroup: Option<String>,
+}
+
+/// What happened to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// It was there when asked for.
+    Known {
+        /// Its parent.
+        parent: Actor,
+        /// Its program; empty for a kernel thread.
+        exe: String,
+    },
+    /// It was made.
+    Fork {
+        /// By whom.
+        parent: Actor,
+    },
+    /// It became a program.
+    Exec {
+        /// Path of the program.
+        exe: String,
+    },
+    /// It ended.
+    Exit,
+}
+
+/// What one process sent over one conversation since the last drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketCount {
+    /// Who, as of the last send.
+    pub who: Who,
+    /// Over what.
+    pub flow: Flow,
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Connections that sent for the first time.
+    pub connections: u32,
+}

@@ -1,0 +1,202 @@
+//! Where the stores are: opens their roots, and again when a mount or a directory changes.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jaga_rules::config::Store;
+use jaga_rules::event::Name;
+
+use super::source::{Places, Root};
+use crate::sensor::HealthTable;
+
+/// How often mounts and directories are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The stores' names by the index that the kernel side knows. Only ever grows: what the kernel counted under an
+/// index before a reload keeps its name.
+#[derive(Debug, Clone, Default)]
+pub struct StoreNames(Arc<Mutex<Vec<Name>>>);
+
+impl StoreNames {
+    /// All, by index.
+    #[must_use]
+    pub fn all(&self) -> Vec<Name> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn index(&self, name: &Name) -> u32 {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names.iter().position(|known| known == name);
+        let index = known.unwrap_or_else(|| {
+            names.push(name.clone());
+            names.len() - 1
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+}
+
+/// Keeps whoever must know where the stores are up to date.
+pub struct Stores {
+    places: Box<dyn Places>,
+    names: StoreNames,
+    health: HealthTable,
+    /// How the file sensor sees, to which problems are added.
+    how: String,
+    stores: Vec<Store>,
+    /// Mounts and root directories as of the last placing.
+    seen: (String, Vec<Option<(u64, u64)>>),
+}
+
+impl Stores {
+    /// No store yet.
+    #[must_use]
+    pub fn new(
+        places: Box<dyn Places>,
+        names: StoreNames,
+        health: HealthTable,
+        how: String,
+    ) -> Self {
+        Self {
+            places,
+            names,
+            health,
+            how,
+            stores: Vec::new(),
+            seen: Default::default(),
+        }
+    }
+
+    /// Follows new configurations and changing mounts until the sender is gone.
+    pub fn run(mut self, changes: &Receiver<Vec<Store>>) {
+        loop {
+            match changes.recv_timeout(LOOK) {
+                Ok(stores) => self.set(stores),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes these stores instead of the former ones.
+    pub fn set(&mut self, stores: Vec<Store>) {
+        self.stores = stores;
+        self.place();
+    }
+
+    fn look(&mut self) {
+        if self.seen != self.sight() {
+            self.place();
+        }
+    }
+
+    fn sight(&self) -> (String, Vec<Option<(u64, u64)>>) {
+        let paths = self.stores.iter().flat_map(|store| &store.paths);
+        let directories = paths.map(|path| {
+            let found = fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        });
+        (mounts(), directories.collect())
+    }
+
+    fn place(&mut self) {
+        self.seen = self.sight();
+        let mut missing = Vec::new();
+        let roots = self.open(&mut missing);
+        missing.extend(self.places.place(&roots).err());
+        let why: Vec<String> = [self.how.clone()].into_iter().chain(missing).collect();
+        self.health
+            .update("files", |health| health.why = why.join("; "));
+    }
+
+    /// Opens each root for a moment, without reading and without waking an automount.
+    fn open(&self, missing: &mut Vec<String>) -> Vec<Root> {
+        let mut roots = Vec::new();
+        for store in &self.stores {
+            let index = self.names.index(&store.name);
+            for path in &store.paths {
+                match open_path(path, index) {
+                    Ok(root) => roots.push(root),
+                    Err(error) => missing.push(format!(
+                        "store '{}': cannot open '{}': {error}",
+                        store.name,
+                        path.display()
+                    )),
+                }
+                let below = mounts_below(&self.seen.0, path);
+                roots.extend(below.iter().filter_map(|path| open_path(path, index).ok()));
+            }
+        }
+        roots
+    }
+}
+
+fn open_path(path: &Path, store: u32) -> std::io::Result<Root> {
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    Ok(Root {
+        file,
+        path: path.to_owned(),
+        store,
+    })
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default()
+}
+
+/// Mount points strictly below a path: a store goes on where another file system is mounted into it.
+fn mounts_below(mountinfo: &str, path: &Path) -> Vec<PathBuf> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let points = points.map(|point| PathBuf::from(unescape(point)));
+    points
+        .filter(|point| *point != path && point.starts_with(&path))
+        .collect()
+}
+
+/// Space, tab, newline and backslash are octal in mountinfo (proc_pid_mountinfo(5)).
+fn unescape(text: &str) -> String {
+    let escapes = [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ];
+    escapes.iter().fold(text.to_owned(), |text, (code, plain)| {
+        text.replace(code, plain)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_goes_on_below_a_mount() {
+        let line = |point: &str| format!("31 24 0:27 / {point} rw - ext4 /dev/vdb rw\n");
+        let text = ["/", "/nowhere", "/nowhere/a\\040b", "/nowhere2"]
+            .map(line)
+            .concat();
+        let below = mounts_below(&text, Path::new("/nowhere"));
+        assert_eq!(below, [PathBuf::from("/nowhere/a b")]);
+    }
+
+    #[test]
+    fn names_keep_their_index() {
+        let names = StoreNames::default();
+        let (lab, ekg): (Name, Name) = ("lab".into(), "ekg".into());
+        assert_eq!((names.index(&lab), names.index(&ekg)), (0, 1));
+        assert_eq!(names.index(&lab), 0);
+        assert_eq!(names.all(), [lab, ekg]);
+    }
+}
