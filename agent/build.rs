@@ -4,8 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// One object per subject: one program that the kernel refuses fails its whole object.
-const SUBJECTS: [&str; 3] = ["files", "sockets", "processes"];
+/// One object per subject and rung: one program that the kernel refuses fails its whole object.
+const OBJECTS: [&str; 3] = ["files-tp", "sockets-tp", "processes"];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");
@@ -15,8 +15,8 @@ fn main() {
     }
     let out = PathBuf::from(variable("OUT_DIR"));
     let clang = find_clang();
-    for subject in SUBJECTS {
-        compile(&clang, subject, &out);
+    for object in OBJECTS {
+        compile(&clang, object, &out);
     }
 }
 
@@ -60,8 +60,8 @@ fn runs(clang: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-fn compile(clang: &str, subject: &str, out: &Path) {
-    let source = format!("bpf/{subject}.bpf.c");
+fn compile(clang: &str, object: &str, out: &Path) {
+    let source = format!("bpf/{object}.bpf.c");
     let status = Command::new(clang)
         .args([
             "-g", "-O2", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror",
@@ -70,7 +70,7 @@ fn compile(clang: &str, subject: &str, out: &Path) {
         // libbpf-sys hands over the headers of the libbpf that it links.
         .arg(format!("-I{}", variable("DEP_BPF_INCLUDE")))
         .args(["-c", &source, "-o"])
-        .arg(out.join(format!("{subject}.bpf.o")))
+        .arg(out.join(format!("{object}.bpf.o")))
         .status()
         .unwrap_or_else(|error| panic!("cannot run '{clang}': {error}"));
     assert!(status.success(), "'{clang}' cannot compile '{source}'");

@@ -59,7 +59,7 @@ impl Subject {
 pub fn files() -> Subject {
     Subject {
         name: "files",
-        object: object!("files"),
+        object: object!("files-tp"),
         kernel: "6.10",
         optional: &[
             "rss_stat",
@@ -79,7 +79,7 @@ pub fn files() -> Subject {
 pub fn sockets() -> Subject {
     Subject {
         name: "sockets",
-        object: object!("sockets"),
+        object: object!("sockets-tp"),
         kernel: "6.3",
         optional: &[],
         entries: None,

@@ -71,7 +71,7 @@ impl Roots {
         self.settings(0)
     }
 
-    /// `struct settings` of `files.bpf.c`.
+    /// `struct settings` of `store.h`.
     fn settings(&self, list_tgid: u32) -> Result<(), String> {
         let any_roots = u32::from(!self.placed.is_empty());
         let fields = [self.version, any_roots, list_tgid, self.exact_writes];

@@ -1,9 +1,8 @@
-// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-// Counts what each process reads and writes of each regular file, whichever system call it uses.
-#include "file_read.h"
-#include "file_map.h"
-#include "file_write.h"
-#include "file_gone.h"
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What the kernel calls the files that user space has opened. */
+#ifndef JAGA_FILE_LIST_H
+#define JAGA_FILE_LIST_H
+#include "store.h"
 
 /* Who is who among the files that user space has opened: the same identity, computed by the same code. */
 struct listed {
@@ -31,4 +30,4 @@ int list_files(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+#endif

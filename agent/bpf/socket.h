@@ -1,5 +1,7 @@
-// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-// Counts what each process sends over each conversation, at the socket: payload only, once, whichever system call.
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What a process sends over each conversation: the same on every rung, which differ in the hook that calls `sent`. */
+#ifndef JAGA_SOCKET_H
+#define JAGA_SOCKET_H
 #include "jaga.bpf.h"
 
 enum { AF_INET = 2, AF_INET6 = 10, AF_PACKET = 17 };
@@ -348,8 +350,8 @@ static __always_inline void datagram(struct key *key, struct sock *sk, struct ai
 	}
 }
 
-SEC("tp_btf/sock_send_length")
-int BPF_PROG(on_send, struct sock *sk, int ret)
+/* A send of this socket ended with `ret`, in the sender's context. */
+static __always_inline void sent(struct sock *sk, int ret)
 {
 	u32 zero = 0, connections = 0;
 	struct settings *set = bpf_map_lookup_elem(&settings, &zero);
@@ -360,12 +362,12 @@ int BPF_PROG(on_send, struct sock *sk, int ret)
 	struct key key = {};
 
 	if (!set || (family != AF_INET && family != AF_INET6 && family != AF_PACKET))
-		return 0;
+		return;
 	if (!tcp)
 		aim = take_aim(sk, task);
 	key.netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (ret <= 0 || (set->only_netns && set->only_netns != key.netns))
-		return 0;
+		return;
 	key.start = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
 	if (tcp)
@@ -377,7 +379,6 @@ int BPF_PROG(on_send, struct sock *sk, int ret)
 	if (key.opener == REMOTE)
 		key.remote_port = 0;
 	count(&key, task, ret, connections);
-	return 0;
 }
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+#endif
