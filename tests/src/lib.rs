@@ -1,6 +1,7 @@
 //! The world in which the real agent is tested: other hosts, users, services, leaks.
 
 pub mod agent;
+pub mod byte_truth;
 pub mod daemons;
 pub mod fuzz;
 pub mod leak;
@@ -9,5 +10,6 @@ pub mod net;
 pub mod process;
 pub mod program;
 pub mod sink;
+pub mod truth;
 pub mod wait;
 pub mod world;

@@ -10,6 +10,8 @@ use nix::sched::{CloneFlags, setns};
 pub const HOST_OUTSIDE: &str = "203.0.113.1";
 /// A host on the internet (TEST-NET-3, RFC 5737).
 pub const OUT: &str = "203.0.113.9";
+/// The same host by IPv6 (RFC 3849).
+pub const OUT6: &str = "2001:db8::9";
 /// Address of the watched host on the hospital's network.
 pub const HOST_INSIDE: &str = "10.77.0.1";
 /// A PC on the hospital's network.
@@ -136,6 +138,11 @@ impl Network {
             (&network.host, "out0", HOST_OUTSIDE),
             (&network.out, "host0", OUT),
         );
+        // nodad: an address that is still being tried cannot be sent from.
+        network.host.ip("addr add 2001:db8::1/64 dev out0 nodad");
+        network
+            .out
+            .ip(&format!("addr add {OUT6}/64 dev host0 nodad"));
         join(
             (&network.host, "lan0", HOST_INSIDE),
             (&network.lan, "host0", LAN),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -22,11 +22,25 @@ impl Running {
     /// If it cannot be started.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// The same, with its standard input to write to.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_spoken_to(command: &mut Command) -> (Self, ChildStdin) {
+        let mut running = Self::spawn(command.stdin(Stdio::piped()));
+        let stdin = running.child.stdin.take().expect("piped");
+        (running, stdin)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         use std::os::unix::process::CommandExt;
         let what = format!("{command:?}");
         let child = command
             .process_group(0)
-            .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
         Self { child, what }

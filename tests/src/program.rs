@@ -22,6 +22,12 @@ pub fn jaga() -> &'static Path {
     BUILT.get_or_init(|| std::env::var_os("JAGA_BIN").map_or_else(build, PathBuf::from))
 }
 
+/// Another program of the workspace, which cargo puts beside it.
+#[must_use]
+pub fn beside(name: &str) -> String {
+    jaga().with_file_name(name).to_string_lossy().into_owned()
+}
+
 /// A stale binary beside fresh tests has cost more hours than the half second that this takes.
 fn build() -> PathBuf {
     let status = Command::new("cargo")

@@ -34,7 +34,7 @@ const FILES: [Rung<dyn Files>; 1] = [ebpf::files];
 const SOCKETS: [Rung<dyn Sockets>; 1] = [ebpf::sockets];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
-pub const NOT_SEEN: [(&str, &str); 4] = [
+pub const NOT_SEEN: [(&str, &str); 6] = [
     (
         "tmpfs",
         "reads and writes of tmpfs and memfd (page-cache tracepoints leave them out), mapped ones aside",
@@ -45,7 +45,15 @@ pub const NOT_SEEN: [(&str, &str); 4] = [
     ),
     (
         "block-devices",
-        "reads of a store through an overlay mounted over it, or of its block device",
+        "reads of a store's block device, and of a snapshot of it",
+    ),
+    (
+        "mapped-before",
+        "reads of what a process had mapped, and touched, before the agent started",
+    ),
+    (
+        "packet-destinations",
+        "where a packet socket's frames go that pass by the queue (PACKET_QDISC_BYPASS): their bytes are counted",
     ),
     (
         "kernel-sends",

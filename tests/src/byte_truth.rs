@@ -1,0 +1,188 @@
+//! The table that compares what jaga booked with what was truly read and sent: a row a way, a column a rung.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use jaga_rules::event::{Event, Sender, Stamped};
+
+use crate::truth::drive::Deed;
+use crate::truth::{Bench, Family};
+
+/// Ways of which not all is seen, and the name under which `jaga check` says so.
+const UNSEEN: [(&str, &str); 8] = [
+    ("mapped before the agent started", "mapped-before"),
+    ("renamed out of the store", "reflinks"),
+    ("by a reflink (btrfs)", "reflinks"),
+    ("in a snapshot (btrfs)", "block-devices"),
+    ("on the block device", "block-devices"),
+    ("on tmpfs", "tmpfs"),
+    ("in a memfd", "tmpfs"),
+    ("AF_PACKET past the queue", "packet-destinations"),
+];
+
+/// The name for what is not seen of a way; a way that nobody has explained is wrong.
+fn unseen(way: &str) -> &'static str {
+    let found = UNSEEN.iter().find(|(name, _)| *name == way);
+    found.map_or("WRONG", |(_, name)| name)
+}
+
+/// What jaga booked of one deed, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Booked {
+    /// To the process that did it, of a store or to the peer.
+    pub own: u64,
+    /// The same to those that it started.
+    pub helpers: u64,
+    /// Of no store, or to nowhere known.
+    pub astray: u64,
+    /// Part of it is marked as an estimate.
+    pub estimated: bool,
+}
+
+impl Booked {
+    /// Adds up what the tape has of the deed.
+    #[must_use]
+    pub fn of(deed: &Deed, tape: &[Stamped], bench: &Bench) -> Self {
+        let mut family = BTreeSet::from([deed.pid]);
+        let mut booked = Self::default();
+        for stamped in tape {
+            match &stamped.event {
+                Event::Fork(fork) if family.contains(&fork.parent.pid) => {
+                    family.insert(fork.child.pid);
+                }
+                Event::Read(read) if deed.family == Family::Reading => {
+                    // What is mapped of no store is the program itself.
+                    let counts = read.store.is_some() || !read.estimated;
+                    if counts && family.contains(&read.actor.pid) {
+                        booked.estimated |= read.estimated;
+                        booked.add(read.actor.pid == deed.pid, read.store.is_some(), read.bytes);
+                    }
+                }
+                Event::Sent(sent) if deed.family == Family::Sending => {
+                    let Sender::Actor(actor) = sent.sender else {
+                        continue;
+                    };
+                    let remote = sent.flow.remote.ip();
+                    let hit =
+                        remote == IpAddr::from(bench.peer) || remote == IpAddr::from(bench.peer6);
+                    if family.contains(&actor.pid) {
+                        booked.add(actor.pid == deed.pid, hit, sent.bytes);
+                    }
+                }
+                _ => {}
+            }
+        }
+        booked
+    }
+
+    fn add(&mut self, is_own: bool, is_hit: bool, bytes: u64) {
+        match (is_hit, is_own) {
+            (false, _) => self.astray += bytes,
+            (true, true) => self.own += bytes,
+            (true, false) => self.helpers += bytes,
+        }
+    }
+
+    /// The cell: a class, so that it is the same from run to run.
+    #[must_use]
+    pub fn cell(&self, deed: &Deed) -> String {
+        let truth = match &deed.truth {
+            Ok(truth) => *truth,
+            Err(_) => return "cannot be tried here".into(),
+        };
+        let nowhere = match deed.family {
+            Family::Reading => "outside every store",
+            Family::Sending => "to nowhere known",
+        };
+        if let Some(class) = near(self.own, truth) {
+            class.into()
+        } else if let Some(class) = near(self.own + self.helpers, truth) {
+            format!("{class}, booked to its helper")
+        } else if self.own > truth && self.estimated {
+            "over (estimate)".into()
+        } else if self.own == 0
+            && let Some(class) = near(self.astray, truth)
+        {
+            format!("{class}, {nowhere}: {}", unseen(&deed.name))
+        } else if self.own + self.helpers == 0 {
+            format!("not seen: {}", unseen(&deed.name))
+        } else if self.own > truth {
+            "WRONG: over".into()
+        } else {
+            "WRONG: under".into()
+        }
+    }
+}
+
+fn near(booked: u64, truth: u64) -> Option<&'static str> {
+    let off = booked.abs_diff(truth);
+    if off * 1000 <= truth {
+        Some("exact")
+    } else if off * 100 <= truth {
+        Some("within 1 %")
+    } else {
+        None
+    }
+}
+
+/// The names in a table's cells for what is not seen, see [`Booked::cell`].
+pub fn names_of_unseen(table: &str) -> BTreeSet<&str> {
+    let cells = table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| line.split("  "));
+    cells
+        .filter_map(|cell| Some(cell.split_once(": ")?.1.trim()))
+        .collect()
+}
+
+/// The rungs, best first.
+pub const RUNGS: usize = 4;
+
+/// A column: the cell of each deed, in the ways' order; absent while nobody has built the rung.
+pub type Column = Option<Vec<String>>;
+
+/// The whole table.
+#[must_use]
+pub fn table(columns: &[Column; RUNGS]) -> String {
+    let mut text = String::from(
+        "# What jaga books of the bytes that programs truly read and sent, by each way and on each rung.\n\
+         # exact: within 0.1 %. What stands after a colon, `jaga check` has under \"Not seen on this host\".\n\
+         # -: nothing sees on this rung yet. Made by tests/tests/live_truth.rs; JAGA_BLESS=1 writes it anew.\n",
+    );
+    let ways = Family::ALL
+        .into_iter()
+        .flat_map(|family| family.ways().map(move |way| (family, way)));
+    let mut last = None;
+    for (index, (family, way)) in ways.enumerate() {
+        if last != Some(family) {
+            last = Some(family);
+            line(
+                &mut text,
+                family.word(),
+                ["rung 1", "rung 2", "rung 3", "rung 4"],
+            );
+        }
+        let cell = |column: &Column| {
+            column
+                .as_ref()
+                .map_or("-".to_owned(), |cells| cells[index].clone())
+        };
+        let cells = columns.each_ref().map(cell);
+        line(&mut text, way.name, cells.each_ref().map(String::as_str));
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, cells: [&str; RUNGS]) {
+    if name == "reading" || name == "sending" {
+        text.push('\n');
+    }
+    let mut line = format!("{name:37}");
+    for cell in cells {
+        write!(line, "{cell:44}").expect("a string takes all");
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
+}

@@ -1,0 +1,164 @@
+//! Every way to read and to send, truly done beside the real agent: what it booked, as a table that is kept.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Write};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use jaga::tape::Tape;
+use jaga_rules::event::Stamped;
+use jaga_tests::byte_truth::{Booked, Column, names_of_unseen, table};
+use jaga_tests::net::{OUT, OUT6};
+use jaga_tests::process::Running;
+use jaga_tests::program;
+use jaga_tests::truth::drive::Deed;
+use jaga_tests::truth::{Bench, Family, place};
+use jaga_tests::wait::until;
+use jaga_tests::world::World;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+const GOLDEN: &str = "tests/golden/byte-truth.txt";
+
+#[test]
+fn what_is_booked_is_what_was_read_and_sent() {
+    // A thread of its own: it moves into a mount namespace of its own, and nothing else may run there later.
+    let test = thread::spawn(|| {
+        let name = "what_is_booked_is_what_was_read_and_sent";
+        let Some(world) = World::new(name) else {
+            return;
+        };
+        let table = table(&[rung_1(&world), None, None, None]);
+        compare(&table);
+    });
+    test.join().unwrap();
+}
+
+/// What the table says is not seen, the user is told by `jaga check`, under the same name.
+#[test]
+fn what_the_table_does_not_see_is_said_by_check() {
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new(program::jaga())
+        .arg("check")
+        .arg("--config")
+        .arg(config.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (_, said) = said
+        .split_once("Not seen on this host")
+        .expect("the section is there");
+    let table = fs::read_to_string(program::root().join(GOLDEN)).unwrap();
+    let names = names_of_unseen(&table);
+    assert!(names.contains("tmpfs"), "{names:?}");
+    for name in names {
+        assert!(
+            said.contains(&format!("  {name}: ")),
+            "'{name}' is in {GOLDEN}, and not in: {said}"
+        );
+    }
+}
+
+fn compare(table: &str) {
+    let golden = program::root().join(GOLDEN);
+    if std::env::var_os("JAGA_BLESS").is_some() {
+        fs::write(&golden, table).unwrap();
+    }
+    let kept = fs::read_to_string(&golden).unwrap_or_default();
+    for (new, old) in table
+        .lines()
+        .zip(kept.lines())
+        .filter(|(new, old)| new != old)
+    {
+        eprintln!("was {old}\nis  {new}");
+    }
+    assert_eq!(
+        table, kept,
+        "{GOLDEN} is otherwise; JAGA_BLESS=1 writes it anew"
+    );
+}
+
+/// eBPF by tracepoints, on this machine's kernel.
+fn rung_1(world: &World) -> Column {
+    own_mounts();
+    let bench = Bench {
+        folder: world.path("truth"),
+        peer: OUT.parse().unwrap(),
+        peer6: OUT6.parse().unwrap(),
+    };
+    let log = |name: &str| world.folder().join(name);
+    let mut peer = world.net.out.command(&program::beside("jaga-truth"));
+    let _peer = start(peer.arg("receive"), &log("peer"));
+    let mut drive = Command::new(program::beside("jaga-truth"));
+    drive.arg("drive").arg(&bench.folder).args([OUT, OUT6]);
+    let (mut driver, mut say) = start_spoken_to(&mut drive, &log("deeds"));
+    let folders = place::STORES.map(|store| (store.replace('/', "-"), bench.folder.join(store)));
+    let stores: Vec<(&str, &Path)> = folders
+        .iter()
+        .map(|(name, path)| (&**name, &**path))
+        .collect();
+    let mut agent = world.agent(&stores, "");
+    say.write_all(b"go\n").unwrap();
+    assert!(driver.wait(120).success(), "the ways were not all tried");
+    agent.stop();
+    let deeds = fs::read_to_string(log("deeds")).unwrap();
+    let deeds: Vec<Deed> = deeds.lines().filter_map(Deed::parse).collect();
+    let tape = Tape::open(BufReader::new(
+        File::open(agent.folder().join("tape")).unwrap(),
+    ))
+    .unwrap();
+    Some(cells(&deeds, &tape.collect::<Vec<_>>(), &bench))
+}
+
+/// A cell for each way; the measured figures are printed.
+fn cells(deeds: &[Deed], tape: &[Stamped], bench: &Bench) -> Vec<String> {
+    let ways = Family::ALL
+        .into_iter()
+        .flat_map(|family| family.ways().map(move |way| (family, way.name)));
+    ways.map(|(family, name)| {
+        let deed = deeds
+            .iter()
+            .find(|deed| deed.family == family && deed.name == name);
+        let deed = deed.unwrap_or_else(|| panic!("nothing is known of '{name}'"));
+        let booked = Booked::of(deed, tape, bench);
+        let cell = booked.cell(deed);
+        eprintln!("   {name}: {cell}: {:?} B: {booked:?}", deed.truth);
+        assert!(
+            deed.truth.is_ok() || std::env::var_os("CI").is_none(),
+            "'{name}' cannot be tried here, and in CI it must: {:?}; run packaging/setup.sh test",
+            deed.truth
+        );
+        cell
+    })
+    .collect()
+}
+
+/// What is mounted from now on is this test's alone, and gone with it.
+fn own_mounts() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .unwrap();
+}
+
+fn start(command: &mut Command, log: &Path) -> Running {
+    start_spoken_to(command, log).0
+}
+
+/// Starts a program that says `ready` once it is; what it says goes into `log`.
+fn start_spoken_to(command: &mut Command, log: &Path) -> (Running, std::process::ChildStdin) {
+    let started = Running::start_spoken_to(command.stdout(File::create(log).unwrap()));
+    until(&format!("{} to have 'ready'", log.display()), 60, || {
+        fs::read_to_string(log)
+            .unwrap()
+            .contains("ready\n")
+            .then_some(())
+    });
+    started
+}
