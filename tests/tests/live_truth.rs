@@ -8,12 +8,12 @@ use std::thread;
 
 use jaga::tape::Tape;
 use jaga_rules::event::Stamped;
-use jaga_tests::byte_truth::{Booked, Column, names_of_unseen, table};
+use jaga_tests::byte_truth::{Booked, Column, names_of_unseen, table, ways};
 use jaga_tests::net::{OUT, OUT6};
 use jaga_tests::process::Running;
 use jaga_tests::program;
 use jaga_tests::truth::drive::Deed;
-use jaga_tests::truth::{Bench, Family, place};
+use jaga_tests::truth::{Bench, Way, place};
 use jaga_tests::wait::until;
 use jaga_tests::world::World;
 use nix::mount::{MsFlags, mount};
@@ -113,25 +113,21 @@ fn rung_1(world: &World) -> Column {
 
 /// A cell for each way; the measured figures are printed.
 fn cells(deeds: &[Deed], tape: &[Stamped], bench: &Bench) -> Vec<String> {
-    let ways = Family::ALL
-        .into_iter()
-        .flat_map(|family| family.ways().map(move |way| (family, way.name)));
-    ways.map(|(family, name)| {
-        let deed = deeds
-            .iter()
-            .find(|deed| deed.family == family && deed.name == name);
-        let deed = deed.unwrap_or_else(|| panic!("nothing is known of '{name}'"));
-        let booked = Booked::of(deed, tape, bench);
-        let cell = booked.cell(deed);
-        eprintln!("   {name}: {cell}: {:?} B: {booked:?}", deed.truth);
-        assert!(
-            deed.truth.is_ok() || std::env::var_os("CI").is_none(),
-            "'{name}' cannot be tried here, and in CI it must: {:?}; run packaging/setup.sh test",
-            deed.truth
-        );
-        cell
-    })
-    .collect()
+    ways()
+        .map(|(family, Way { name, .. })| {
+            let deed = deeds.iter().find(|deed| deed.family == family && deed.name == *name);
+            let deed = deed.unwrap_or_else(|| panic!("nothing is known of '{name}'"));
+            let booked = Booked::of(deed, tape, bench);
+            let cell = booked.cell(deed);
+            eprintln!("   {name}: {cell}: {:?} B: {booked:?}", deed.truth);
+            assert!(
+                deed.truth.is_ok() || std::env::var_os("CI").is_none(),
+                "'{name}' cannot be tried here, and in CI it must: {:?}; run packaging/setup.sh test",
+                deed.truth
+            );
+            cell
+        })
+        .collect()
 }
 
 /// What is mounted from now on is this test's alone, and gone with it.

@@ -274,7 +274,10 @@ pub(super) fn pass(over: &impl AsRawFd, what: &impl AsRawFd) -> io::Result<()> {
 /// Takes a descriptor that [`pass`] sent.
 pub(super) fn take(over: &impl AsRawFd) -> io::Result<OwnedFd> {
     let mut byte = [0_u8];
-    let mut part = part(&mut byte);
+    let mut part = libc::iovec {
+        iov_base: byte.as_mut_ptr().cast(),
+        iov_len: 1,
+    };
     let mut message = message::<()>(&mut part, None);
     let mut control = Control([0; 64]);
     message.msg_control = control.0.as_mut_ptr().cast();

@@ -76,7 +76,7 @@ pub(super) fn uring_send(socket: &impl AsRawFd, bytes: &[u8], count: usize) -> i
     .flags(libc::MSG_WAITALL)
     .build();
     (0..count)
-        .map(|_| submit(&mut ring, &[request.clone()]))
+        .map(|_| submit(&mut ring, std::slice::from_ref(&request)))
         .sum()
 }
 
@@ -145,11 +145,9 @@ struct Context(u64);
 impl Context {
     fn new() -> io::Result<Self> {
         let mut context = 0_u64;
+        let room = DEPTH as c_long;
         // SAFETY: the kernel writes the context, 8 bytes.
-        moved(
-            unsafe { libc::syscall(libc::SYS_io_setup, DEPTH as c_long, &raw mut context) }
-                as isize,
-        )?;
+        moved(unsafe { libc::syscall(libc::SYS_io_setup, room, &raw mut context) } as isize)?;
         Ok(Self(context))
     }
 
