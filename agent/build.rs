@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One object per subject and rung: one program that the kernel refuses fails its whole object.
-const OBJECTS: [&str; 3] = ["files-tp", "sockets-tp", "processes"];
+const OBJECTS: [&str; 4] = ["files-tp", "channels-tp", "sockets-tp", "processes"];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");

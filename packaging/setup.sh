@@ -6,8 +6,8 @@
 set -euo pipefail
 
 BUILD="clang|clang-19|clang-18|clang-17|clang-16|clang-15|clang-14 libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc g++ libc6-dev"
-TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy python3
-      softflowd nfdump sqlite3 dpkg-dev util-linux btrfs-progs"
+TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy nginx-light
+      python3 softflowd nfdump sqlite3 dpkg-dev util-linux btrfs-progs"
 RUST_MINOR=89   # rust-version in Cargo.toml, 1.x
 
 main() {

@@ -3,27 +3,11 @@
 #ifndef JAGA_FILE_COUNT_H
 #define JAGA_FILE_COUNT_H
 #include "store.h"
+#include "file_entry.h"
 
 enum {
 	TABLE_ENTRIES = 262144,
 	LABELLED = 65536, /* as many as the engine keeps labels */
-};
-
-enum kind { READ = 0, MAPPED = 1, WRITE = 2 };
-
-struct key {
-	struct file_id file;
-	u64 start;
-	u32 tgid;
-	u32 kind;
-};
-
-struct value {
-	u64 bytes;
-	u64 size;
-	u64 last_at; /* CLOCK_BOOTTIME ns */
-	s64 store; /* -1 = outside every store */
-	struct who who; /* as of the last access */
 };
 
 COUNTS(struct key, struct value, TABLE_ENTRIES);

@@ -2,57 +2,14 @@
 /* What a process sends over each conversation: the same on every rung, which differ in the hook that calls `sent`. */
 #ifndef JAGA_SOCKET_H
 #define JAGA_SOCKET_H
-#include "jaga.bpf.h"
+#include "sock.h"
 
-enum { AF_INET = 2, AF_INET6 = 10, AF_PACKET = 17 };
-enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_SYN_RECV = 3 };
-enum { SOCK_DGRAM = 2 };
-enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136, IPPROTO_MPTCP = 262 };
 enum { PROTOCOL_UNKNOWN = 255 };
 enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
 enum { SOCK_BINDPORT_LOCK = 8 };
 enum opener { UNKNOWN = 0, LOCAL = 1, REMOTE = 2 };
 
 enum { TABLE_ENTRIES = 65536 };
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct in6_addr {
-	__u8 bytes[16];
-};
-struct ns_common {
-	unsigned int inum;
-};
-struct net {
-	struct ns_common ns;
-};
-typedef struct {
-	struct net *net;
-} possible_net_t;
-struct sock_common {
-	__be32 skc_daddr;
-	__be32 skc_rcv_saddr;
-	__be16 skc_dport;
-	__u16 skc_num;
-	short unsigned int skc_family;
-	volatile unsigned char skc_state;
-	possible_net_t skc_net;
-	struct in6_addr skc_v6_daddr;
-	struct in6_addr skc_v6_rcv_saddr;
-};
-struct sock {
-	struct sock_common __sk_common;
-	u16 sk_type;
-	u16 sk_protocol;
-	u8 sk_userlocks : 8; /* beside others in one byte before 6.17; CO-RE reads either */
-};
-struct sk_buff {
-	struct sock *sk;
-	__be16 protocol;
-	__u16 transport_header;
-	__u16 network_header;
-	unsigned char *head;
-};
-#pragma clang attribute pop
 
 /* One conversation of one process. A port is 0 where conversations are summed over it. */
 struct key {

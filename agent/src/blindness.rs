@@ -24,8 +24,9 @@ pub const ALWAYS: [(&str, &str); 8] = [
 ];
 
 /// The sensors: each may be blind on a host.
-const SENSORS: [&str; 5] = [
+const SENSORS: [&str; 6] = [
     "files",
+    "channels",
     "sockets",
     "processes",
     pcap::SENSOR,

@@ -39,6 +39,7 @@ fn stores_under(root: &Path) -> Vec<Store> {
             name: (*name).into(),
             paths: vec![place.into()],
             records: *records,
+            from: Vec::new(),
             guessed: true,
         })
         .collect()

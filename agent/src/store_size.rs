@@ -68,6 +68,7 @@ mod tests {
             name: "x".into(),
             paths,
             records: Records::PerFile(1.0),
+            from: Vec::new(),
             guessed: false,
         };
         assert_eq!(

@@ -168,6 +168,18 @@ pub struct FileId {
     pub generation: u32,
 }
 
+impl FileId {
+    /// In the place of a file system: one direction of a pipe or of a connection within this host. Who puts bytes
+    /// in wrote it, who takes them out read it; each byte is taken once.
+    pub const CHANNEL: u64 = 0x6a61_6761_2f6c_6f63;
+
+    /// Whether bytes pass through it, and do not stay.
+    #[must_use]
+    pub const fn is_channel(self) -> bool {
+        self.fs == Self::CHANNEL
+    }
+}
+
 /// A process read bytes of a file; aggregated by the sensor over a few hundred milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Read {

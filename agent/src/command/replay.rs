@@ -241,6 +241,7 @@ fn stand_ins(config: &Config) -> Vec<Store> {
         .into_iter()
         .map(|name| Store {
             paths: vec![Path::new("/recording").join(&*name)],
+            from: Vec::new(),
             name,
             records: Records::PerFile(1.0),
             guessed: true,

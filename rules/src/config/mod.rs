@@ -46,6 +46,8 @@ pub struct Store {
     pub name: Name,
     /// Absolute directories (or files) that belong to it.
     pub paths: Vec<PathBuf>,
+    /// Where its data comes from if it lies on other hosts: what they send here counts as read.
+    pub from: Vec<Target>,
     /// How many patient records it holds.
     pub records: Records,
     /// Found by the agent, not written by the user.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::file::absolute;
-use super::{FILE, Records, Store};
+use super::{FILE, Records, Store, Target};
 use crate::event::Name;
 use crate::units::Bytes;
 use crate::yaml::{At, Kind, documents};
@@ -30,8 +30,11 @@ pub(super) fn label(at: At<'_>) -> Option<Name> {
 pub(super) fn store(at: At<'_>) -> Option<Store> {
     let fields = at.fields("a store")?;
     let name = fields.required("name", label);
-    fields.not_built("from", "mount the share and give its path");
-    let paths = fields.required("paths", paths);
+    let from = fields.optional("from", |at| at.list(remote));
+    let paths = match fields.field("from") {
+        Some(_) => fields.optional("paths", paths).or(Some(Vec::new())),
+        None => fields.required("paths", paths),
+    };
     let records = fields.optional("records", records);
     let guessed = fields.optional("guessed", |at| {
         at.word("answer", &[("true", true), ("false", false)])
@@ -40,9 +43,22 @@ pub(super) fn store(at: At<'_>) -> Option<Store> {
     Some(Store {
         name: name?,
         paths: paths?,
+        from: from.unwrap_or_default(),
         records: records.unwrap_or(Records::PerFile(1.0)),
         guessed: guessed.unwrap_or(false),
     })
+}
+
+/// Where a remote store answers from. Every address is refused: then whatever comes in would be store data.
+fn remote(at: At<'_>) -> Option<Target> {
+    let target: Target = at.parse()?;
+    if target.net.prefix_len() == 0 {
+        return at.wrong(
+            format!("'{}' makes all that comes in store data", target.net),
+            "name the server that has the data, such as '10.0.0.7:5432'",
+        );
+    }
+    Some(target)
 }
 
 fn paths(at: At<'_>) -> Option<Vec<PathBuf>> {
@@ -181,12 +197,17 @@ pub fn render_stores(stores: &[Store]) -> String {
             Records::PerFile(number) => format!("per-file: {number}"),
             Records::BytesEach(number) => format!("bytes-each: {number}"),
         };
+        let from: Vec<String> = store.from.iter().map(ToString::to_string).collect();
+        let from = match from.is_empty() {
+            true => String::new(),
+            false => format!(" from: [{}],", from.join(", ")),
+        };
         let guessed = if store.guessed { ", guessed: true" } else { "" };
         let (name, paths) = (&store.name, paths.join(", "));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "  - {{ name: {name}, paths: [{paths}], records: {{ {records} }}{guessed} }}"
+            "  - {{ name: {name},{from} paths: [{paths}], records: {{ {records} }}{guessed} }}"
         );
     }
     text
@@ -254,6 +275,7 @@ mod tests {
         let store = |name: &str, path: &str, records| Store {
             name: name.into(),
             paths: vec![path.into()],
+            from: Vec::new(),
             records,
             guessed: true,
         };

@@ -20,6 +20,27 @@ impl Engine {
         self.holdings.add_taker(slot, actor);
     }
 
+    /// A child that is born into another session has all that its parent has in memory.
+    pub(super) fn fork(&mut self, fork: &Fork) {
+        self.lineage.fork(&mut self.names, fork);
+        let parent = self.lineage.member(fork.parent);
+        let Some(from) = parent
+            .filter(|parent| parent.took)
+            .map(|parent| parent.run.clone())
+        else {
+            return;
+        };
+        let (key, session) = self.whose(fork.child);
+        if key == from {
+            return;
+        }
+        if let Some(slot) = self.holdings.find(&from) {
+            self.passed(fork.child, &key, |holdings, now| {
+                holdings.pass(slot, &key, session, u64::MAX, now)
+            });
+        }
+    }
+
     /// A process that took data before the agent was restarted is still there.
     pub(super) fn returned(&mut self, actor: Actor) {
         let Some(index) = self

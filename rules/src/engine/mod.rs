@@ -7,8 +7,8 @@ use crate::alert::{Phase, Verdict, Watch};
 use crate::config::{Config, Records};
 use crate::deadline::{Deadlines, Due};
 use crate::event::{
-    Actor, Event, Fact, Gap, GapKind, Name, Opener, Pass, Place, Read, Restore, Row, Sender, Sent,
-    Setup, Stamp, Stamped, Wrote,
+    Actor, Event, Fact, Fork, Gap, GapKind, Name, Opener, Pass, Place, Read, Restore, Row, Sender,
+    Sent, Setup, Stamp, Stamped, Wrote,
 };
 use crate::hold::{HOLD_LIFE, Holdings};
 use crate::key::Key;
@@ -77,7 +77,7 @@ impl Engine {
                 self.moved(process.actor, moved);
                 self.returned(process.actor);
             }
-            Event::Fork(fork) => self.lineage.fork(&mut self.names, fork),
+            Event::Fork(fork) => self.fork(fork),
             Event::Exec(exec) => {
                 let moved = self.lineage.exec(&mut self.names, exec);
                 self.moved(exec.actor, moved);

@@ -31,10 +31,12 @@ impl Engine {
 
     pub(super) fn wrote(&mut self, wrote: &Wrote) {
         let (key, _) = self.whose(wrote.actor);
-        let Some(slot) = self.holdings.find(&key) else {
-            return;
-        };
-        if let Some((label, until)) = self.holdings.write(slot, wrote.file, wrote.bytes, self.now) {
+        let slot = self.holdings.find(&key);
+        let served = self.serves(Some(wrote.actor));
+        let written = self
+            .holdings
+            .write(slot, &served, wrote.file, wrote.bytes, self.now);
+        if let Some((label, until)) = written {
             self.deadlines.remind(until, Due::Label(label));
         }
     }

@@ -257,6 +257,8 @@ impl Engine {
             file: row.file,
             until: row.until.plus(shift),
             contents,
+            waiting: 0,
+            served: Vec::new(),
         };
         let (slot, until) = self.holdings.restore_label(label);
         self.deadlines.remind(until, Due::Label(slot));

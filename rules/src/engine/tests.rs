@@ -587,3 +587,29 @@ fn a_tunnel_that_is_used_stays_a_relay() {
         .collect();
     assert_eq!(sent, [0, 1, 2, 0]);
 }
+
+#[test]
+fn a_child_born_into_another_session_holds_what_its_parent_took() {
+    let child = actor(50);
+    let identity = Identity {
+        user: "root".into(),
+        cgroup: "/system.slice/other.service".into(),
+        ..Identity::default()
+    };
+    let fork = Event::Fork(crate::event::Fork {
+        parent: actor(3),
+        child,
+        identity: Some(identity),
+    });
+    let mut engine = engine();
+    run(
+        &mut engine,
+        &[(0, known(3)), (0, read(3, 1, 700)), (1, fork)],
+    );
+    let (key, _) = engine.whose(child);
+    let slot = engine.holdings.find(&key).expect("it holds something");
+    assert_eq!(
+        engine.holdings.run(slot).held[0].contents.total().bytes,
+        700
+    );
+}

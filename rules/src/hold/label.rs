@@ -10,7 +10,10 @@ use super::Contents;
 
 /// A staging label lives this long, nanoseconds: 7 days.
 pub const LABEL_LIFE: i64 = 7 * 24 * 3600 * SECOND;
-/// Staging labels at the most; beyond, one label per file system carries the rest.
+/// What was put into a channel and not taken out is forgotten after this long, nanoseconds: an hour. A socket's buffer
+/// is small, and its number is not used again.
+pub const CHANNEL_LIFE: i64 = 3600 * SECOND;
+/// Staging labels at the most, channels among them; beyond, one label per file system carries the rest.
 pub const LABELS_LIMIT: usize = 65_536;
 
 /// What a staging file holds, per store.
@@ -22,6 +25,38 @@ pub struct Label {
     pub until: Stamp,
     /// Per store.
     pub contents: Vec<(NameId, Contents)>,
+    /// In a channel: bytes that were put in and not taken out yet.
+    pub waiting: u64,
+    /// Stores that a service put in, with the bytes a record has. In a channel it is what the taker takes that
+    /// counts: it then holds so much of the store, whatever else it took from that service.
+    pub served: Vec<(NameId, f64)>,
+}
+
+impl Label {
+    fn new(file: FileId, until: Stamp) -> Self {
+        Self {
+            file,
+            until,
+            contents: Vec::new(),
+            waiting: 0,
+            served: Vec::new(),
+        }
+    }
+
+    /// A service of this store wrote.
+    pub(super) fn serve(&mut self, store: NameId, each: f64) {
+        if !self.served.iter().any(|(of, _)| *of == store) {
+            self.served.push((store, each));
+        }
+    }
+}
+
+const fn life(file: FileId) -> i64 {
+    if file.is_channel() {
+        CHANNEL_LIFE
+    } else {
+        LABEL_LIFE
+    }
 }
 
 /// A label's slot, and when it is to be looked at again.
@@ -77,26 +112,24 @@ impl Labels {
         self.merged += u64::from(full);
         let is_new = !self.by_file.contains_key(&file);
         let slot = self.slot(file);
-        let until = at.plus(LABEL_LIFE);
-        let label = self.slots[slot as usize].get_or_insert(Label {
-            file,
-            until,
-            contents: Vec::new(),
-        });
+        let until = at.plus(life(file));
+        let label = self.slots[slot as usize].get_or_insert_with(|| Label::new(file, until));
         label.until = until;
         change(label);
-        self.changed.insert(file);
+        if !file.is_channel() {
+            self.changed.insert(file);
+        }
         is_new.then_some((slot, until))
     }
 
     /// What a file holds; a file without a label of its own is carried by its file system's.
     #[must_use]
-    pub fn contents(&self, file: FileId) -> Option<&[(NameId, Contents)]> {
+    pub fn of(&mut self, file: FileId) -> Option<&mut Label> {
         let slot = self
             .by_file
             .get(&file)
             .or_else(|| self.by_file.get(&file_system(file)))?;
-        Some(&self.slots[*slot as usize].as_ref()?.contents)
+        self.slots[*slot as usize].as_mut()
     }
 
     /// The label of this very file.
@@ -110,7 +143,9 @@ impl Labels {
         if let Some(slot) = self.by_file.remove(&file) {
             self.slots[slot as usize] = None;
             self.free.push(slot);
-            self.changed.insert(file);
+            if !file.is_channel() {
+                self.changed.insert(file);
+            }
         }
     }
 

@@ -172,22 +172,47 @@ impl Holdings {
         taken
     }
 
-    /// A run wrote `bytes` into a file outside the stores: the file holds what the run may have put in.
-    pub fn write(&mut self, slot: u32, file: FileId, bytes: u64, at: Stamp) -> Option<Reminder> {
-        let held = &self.runs[slot as usize].held;
-        if held.iter().all(|held| held.contents.is_empty()) {
+    /// Bytes were written into a file outside the stores, or put into a channel: it holds what the run in `slot` may
+    /// have put in. `served`: stores that the writer serves, with the bytes a record has; of these it may be anything.
+    pub fn write(
+        &mut self,
+        slot: Option<u32>,
+        served: &[(NameId, f64)],
+        file: FileId,
+        bytes: u64,
+        at: Stamp,
+    ) -> Option<Reminder> {
+        let held = slot.map_or(&[][..], |slot| &self.runs[slot as usize].held);
+        let is_served = |store: NameId| served.iter().any(|(of, _)| *of == store);
+        if served.is_empty() && held.iter().all(|held| held.contents.is_empty()) {
             return None;
         }
+        let origin = RunNo(self.next_no);
+        self.next_no += 1;
         let put = |label: &mut Label| {
-            for held in held {
+            for held in held.iter().filter(|held| !is_served(held.store)) {
                 held.contents
                     .stage(entry(&mut label.contents, held.store), bytes, at);
+            }
+            label.waiting = label.waiting.saturating_add(bytes);
+            for (store, each) in served {
+                label.serve(*store, *each);
+                if !file.is_channel() {
+                    let (files, records) = (0.0, bytes as f64 / each);
+                    let amount = Amount {
+                        bytes,
+                        files,
+                        records,
+                    };
+                    entry(&mut label.contents, *store).add(origin, at, amount);
+                }
             }
         };
         self.labels.change(file, at, put)
     }
 
-    /// A run read `bytes` of a file outside the stores: it takes what the file holds. Tells whether it took any.
+    /// A run read `bytes` of a file outside the stores, or took them out of a channel: it takes what that holds.
+    /// Tells whether it took any.
     pub fn read_file(
         &mut self,
         key: &RunKey,
@@ -196,8 +221,36 @@ impl Holdings {
         bytes: u64,
         at: Stamp,
     ) -> Option<u32> {
-        let contents = self.labels.contents(file)?.to_vec();
+        if file.is_channel() {
+            return self.take_out(key, session, file, bytes, at);
+        }
+        let contents = self.labels.of(file)?.contents.clone();
         self.take(key, session, &contents, bytes, true, at)
+    }
+
+    fn take_out(
+        &mut self,
+        key: &RunKey,
+        session: NameId,
+        file: FileId,
+        bytes: u64,
+        at: Stamp,
+    ) -> Option<u32> {
+        let label = self.labels.of(file)?;
+        let bytes = bytes.min(label.waiting);
+        label.waiting -= bytes;
+        let (contents, served) = (label.contents.clone(), label.served.clone());
+        if label.waiting == 0 {
+            self.labels.forget(file);
+        }
+        if bytes == 0 {
+            return None;
+        }
+        let taken = self.take(key, session, &contents, bytes, true, at);
+        let served = served
+            .into_iter()
+            .map(|(store, each)| self.served(key, session, store, bytes, bytes as f64 / each, at));
+        served.last().or(taken)
     }
 
     /// Bytes went from a run to another.

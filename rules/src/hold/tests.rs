@@ -14,6 +14,23 @@ fn file(inode: u64) -> FileId {
     }
 }
 
+fn channel(inode: u64) -> FileId {
+    FileId {
+        fs: FileId::CHANNEL,
+        ..file(inode)
+    }
+}
+
+/// A file or a channel.
+fn place(number: u32) -> FileId {
+    let inode = 100 + u64::from(number);
+    if number % 2 == 0 {
+        file(inode)
+    } else {
+        channel(inode)
+    }
+}
+
 fn of(inode: u64, bytes: u64, size: u64) -> Read {
     let actor = Actor { pid: 3, start: 3 };
     Read {
@@ -65,7 +82,7 @@ fn exposure_stops_at_twice_what_is_held_per_scope() {
 fn everything_expires() {
     let mut holdings = Holdings::new(1);
     let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
-    holdings.write(slot, file(9), 50, Stamp(0));
+    holdings.write(Some(slot), &[], file(9), 50, Stamp(0));
     holdings.expose(slot, Scope::External, 90, Stamp(0), &[]);
     assert_eq!(holdings.sizes(), (1, 1, 1));
     let mut at = Stamp(0);
@@ -75,6 +92,53 @@ fn everything_expires() {
     assert!(at.0 <= 27 * 3600 * SECOND, "{at:?}");
     holdings.labels.expire(0, Stamp(LABEL_LIFE));
     assert_eq!(holdings.sizes(), (0, 0, 0));
+}
+
+#[test]
+fn what_is_taken_out_of_a_channel_is_taken_once() {
+    let mut holdings = Holdings::new(1);
+    let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
+    holdings.write(Some(slot), &[], channel(9), 60, Stamp(0));
+    let mut held_after = |key: u32, bytes: u64| {
+        let key = RunKey::Audit(key);
+        holdings.read_file(&key, NameId(3), channel(9), bytes, Stamp(1));
+        let slot = holdings.find(&key);
+        slot.map_or(0, |slot| holdings.held_of(slot, EKG).bytes)
+    };
+    assert_eq!(held_after(2, 50), 50);
+    assert_eq!(held_after(3, 50), 10);
+    assert_eq!(held_after(3, 50), 10);
+    assert_eq!(holdings.labels.len(), 0);
+}
+
+#[test]
+fn what_nobody_takes_out_of_a_channel_is_forgotten() {
+    let mut holdings = Holdings::new(1);
+    let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
+    holdings.write(Some(slot), &[], channel(9), 60, Stamp(0));
+    assert!(holdings.labels.changed.is_empty(), "it is no row");
+    assert_eq!(holdings.labels.expire(0, Stamp(3600 * SECOND)), None);
+    assert_eq!(holdings.labels.len(), 0);
+}
+
+#[test]
+fn who_takes_from_a_service_holds_what_it_took_whatever_the_service_read() {
+    let mut holdings = Holdings::new(1);
+    let serves = [(EKG, 10.0)];
+    for (inode, place) in [(1, channel(1)), (2, channel(2)), (3, file(3)), (4, file(4))] {
+        holdings.write(None, &serves, place, 500, Stamp(0));
+        let key = RunKey::Audit(inode);
+        holdings.read_file(&key, NameId(3), place, 400, Stamp(1));
+        let held = holdings.held_of(holdings.find(&key).unwrap(), EKG);
+        assert_eq!((held.bytes, held.records), (400, 40.0), "{place:?}");
+    }
+    // Two connections, two dumps: two times the data.
+    for place in [channel(5), file(6)] {
+        holdings.write(None, &serves, place, 500, Stamp(2));
+        holdings.read_file(&RunKey::Audit(1), NameId(3), place, 500, Stamp(3));
+    }
+    let slot = holdings.find(&RunKey::Audit(1)).unwrap();
+    assert_eq!(holdings.held_of(slot, EKG).bytes, 1400);
 }
 
 proptest! {
@@ -89,8 +153,8 @@ proptest! {
             let slot = holdings.open(&key, NameId(2));
             match what {
                 0 => read += holdings.read(slot, EKG, &of(u64::from(b), bytes, 1000), at, |t| t.files as f64).bytes,
-                1 => drop(holdings.write(slot, file(100 + u64::from(b)), bytes, at)),
-                2 => drop(holdings.read_file(&key, NameId(2), file(100 + u64::from(b)), bytes, at)),
+                1 => drop(holdings.write(Some(slot), &[], place(b), bytes, at)),
+                2 => drop(holdings.read_file(&key, NameId(2), place(b), bytes, at)),
                 _ if a != b => drop(holdings.pass(slot, &other, NameId(3), bytes, at)),
                 _ => {}
             }

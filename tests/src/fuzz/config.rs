@@ -24,6 +24,7 @@ fn written_stores_read_back(text: &str, config: &Config) {
             name: Arc::from("found"),
             paths: vec!["/srv/found".into()],
             records: jaga_rules::config::Records::PerFile(1.0),
+            from: Vec::new(),
             guessed: true,
         }];
         let with = with_stores(text, &found);

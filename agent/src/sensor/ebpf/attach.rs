@@ -86,6 +86,17 @@ pub fn sockets() -> Subject {
     }
 }
 
+/// What passes through local sockets.
+pub fn channels() -> Subject {
+    Subject {
+        name: "channels",
+        object: object!("channels-tp"),
+        kernel: "6.3",
+        optional: &[],
+        entries: None,
+    }
+}
+
 /// Process life.
 pub fn processes() -> Subject {
     Subject {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use jaga_rules::config::Namespaces;
 
 use self::attach::{Attached, attach};
+use self::remotes::Remotes;
 use self::roots::Roots;
 use super::host::source::{self, Raised, Wish};
 
 mod attach;
 pub mod decode;
+mod remotes;
 mod roots;
 
 mod table;
@@ -40,6 +42,21 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
         how: "tp_btf: page cache, direct IO and write-back tracepoints".to_owned(),
         places: Some(Box::new(Roots::new(Arc::clone(&attached)))),
         open: Box::new(move || Ok(Box::new(tables::Files::open(attached)?))),
+    })
+}
+
+/// What passes through local sockets, and what comes from remote stores.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn channels(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let attached = Arc::new(attach(&attach::channels())?);
+    Ok(Raised {
+        rung: 1,
+        how: "tp_btf: sock_send_length and sock_recv_length of unix and loopback sockets"
+            .to_owned(),
+        places: Some(Box::new(Remotes::new(Arc::clone(&attached)))),
+        open: Box::new(move || Ok(Box::new(tables::Channels::open(attached)?))),
     })
 }
 

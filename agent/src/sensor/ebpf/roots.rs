@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use jaga_rules::config::Target;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::attach::Attached;
@@ -87,6 +88,10 @@ impl Places for Roots {
     fn place(&mut self, roots: &[Root]) -> Result<(), String> {
         let places = self.identify(roots)?;
         self.tell(&places)
+    }
+
+    fn remotes(&mut self, _: &[(Target, u32)]) -> Result<(), String> {
+        Ok(()) // files are on this host
     }
 }
 

@@ -103,6 +103,23 @@ impl source::Files for Files {
     }
 }
 
+/// The table of what passed through local sockets: told like reads and writes.
+pub(super) struct Channels(Counter);
+
+impl Channels {
+    pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
+        Ok(Self(Counter::open(attached)?))
+    }
+}
+
+impl source::Files for Channels {
+    fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
+        self.0.drain("channels", gaps, |key, value| {
+            round.files.extend(file::decode(key, value));
+        });
+    }
+}
+
 /// A table of sums.
 struct Counter {
     attached: Arc<Attached>,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use jaga_rules::event::{Actor, Event, Fact, FileId, Flow, Name, Read, Sender, Sent, Wrote};
 
+use super::hops::in_order_of_data;
 use super::roster::Roster;
 use super::seen::{FileCount, Gone, Kind, Life, SocketCount, What, Who};
 
@@ -119,9 +120,9 @@ fn exits(lives: &[Life]) -> impl Iterator<Item = Actor> {
 struct Deeds {
     emptied: Vec<FileId>,
     ended: Vec<FileId>,
-    store_reads: Vec<Event>,
-    writes: Vec<Event>,
-    reads: Vec<Event>,
+    store_reads: Vec<Read>,
+    writes: Vec<Wrote>,
+    reads: Vec<Read>,
     /// Old connections differ by a port that is then summed over.
     sends: BTreeMap<(Actor, Flow, Option<Name>), (u64, u32)>,
 }
@@ -131,12 +132,12 @@ impl Deeds {
         let actor = count.who.actor;
         let (file, bytes, size) = (count.file, count.bytes, count.size);
         if count.kind == Kind::Write {
-            self.writes.push(Event::Wrote(Wrote {
+            self.writes.push(Wrote {
                 actor,
                 file,
                 bytes,
                 size,
-            }));
+            });
             return;
         }
         let store = count.store.and_then(|index| stores.get(index).cloned());
@@ -144,14 +145,14 @@ impl Deeds {
             Some(_) => &mut self.store_reads,
             None => &mut self.reads,
         };
-        list.push(Event::Read(Read {
+        list.push(Read {
             actor,
             file,
             store,
             bytes,
             size,
             estimated: count.kind == Kind::Mapped,
-        }));
+        });
     }
 
     fn add_send(&mut self, count: &SocketCount, interface: Option<Name>) {
@@ -173,12 +174,14 @@ impl Deeds {
             })
         });
         let gone = |file| Event::Fact(Fact::FileGone { file });
-        let first = self.store_reads.into_iter();
-        let files = first
+        let sources = self.store_reads.iter().map(|read| read.actor).collect();
+        let moves = in_order_of_data(sources, self.writes, self.reads);
+        let first = self.store_reads.into_iter().map(Event::Read);
+        first
             .chain(self.emptied.into_iter().map(gone))
-            .chain(self.writes);
-        let ended = self.ended.into_iter().map(gone);
-        files.chain(self.reads).chain(sends).chain(ended)
+            .chain(moves)
+            .chain(sends)
+            .chain(self.ended.into_iter().map(gone))
     }
 }
 

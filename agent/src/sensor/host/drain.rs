@@ -90,6 +90,7 @@ impl Drain {
 fn subject(name: &str) -> &'static str {
     match name {
         "files" => "files",
+        "channels" => "channels",
         "sockets" => "sockets",
         _ => "processes",
     }

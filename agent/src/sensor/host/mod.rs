@@ -19,6 +19,7 @@ use super::{Feed, HealthTable, OFF, Probe, ebpf};
 pub mod addresses;
 pub mod batch;
 mod drain;
+mod hops;
 mod names;
 mod roster;
 pub mod seen;
@@ -30,6 +31,8 @@ pub mod watch;
 const PROCESSES: [Rung<dyn Lives>; 1] = [ebpf::processes];
 /// Ways to see reads and writes, the best first.
 const FILES: [Rung<dyn Files>; 1] = [ebpf::files];
+/// Ways to see what passes through local sockets and comes from remote stores, the best first.
+const CHANNELS: [Rung<dyn Files>; 1] = [ebpf::channels];
 /// Ways to see sends, the best first.
 const SOCKETS: [Rung<dyn Sockets>; 1] = [ebpf::sockets];
 
@@ -100,6 +103,14 @@ pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicB
         &mut blind,
     );
     let mut files = raise("files", &FILES, wanted.files, &wish, &health, &mut blind);
+    let mut channels = raise(
+        "channels",
+        &CHANNELS,
+        wanted.files,
+        &wish,
+        &health,
+        &mut blind,
+    );
     let sockets = raise(
         "sockets",
         &SOCKETS,
@@ -109,15 +120,18 @@ pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicB
         &mut blind,
     );
     let names = StoreNames::default();
-    let places = files.as_mut().and_then(|files| {
-        let places = files.places.take()?;
-        Some(Stores::new(
-            places,
-            names.clone(),
-            health.clone(),
-            files.how.clone(),
-        ))
-    });
+    let how = files.as_ref().map(|files| files.how.clone());
+    let places = [files.as_mut(), channels.as_mut()];
+    let places = places
+        .into_iter()
+        .flatten()
+        .filter_map(|raised| raised.places.take());
+    let stores = Stores::new(
+        places.collect(),
+        names.clone(),
+        health.clone(),
+        how.unwrap_or_default(),
+    );
     let drain = Drain {
         period: Duration::from_nanos(config.agent.periods.drain.max(1).unsigned_abs()),
         feed,
@@ -129,9 +143,10 @@ pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicB
     let subjects = Subjects {
         processes,
         files,
+        channels,
         sockets,
     };
-    let stores = follow_stores(config, places);
+    let stores = follow_stores(config, stores);
     let thread = thread::Builder::new()
         .name("host".to_owned())
         .spawn(move || open_and_run(drain, subjects))
@@ -143,6 +158,7 @@ pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicB
 struct Subjects {
     processes: Option<Raised<dyn Lives>>,
     files: Option<Raised<dyn Files>>,
+    channels: Option<Raised<dyn Files>>,
     sockets: Option<Raised<dyn Sockets>>,
 }
 
@@ -150,6 +166,7 @@ fn open_and_run(mut drain: Drain, subjects: Subjects) {
     let mut watch = Watch::nothing();
     watch.lives = open("processes", subjects.processes, &mut drain);
     watch.files = open("files", subjects.files, &mut drain);
+    watch.channels = open("channels", subjects.channels, &mut drain);
     watch.sockets = open("sockets", subjects.sockets, &mut drain);
     drain.run(watch);
 }
@@ -176,6 +193,7 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
     let wish = wish(config);
     vec![
         ("files", tried(wanted.files, || climb(&FILES, &wish))),
+        ("channels", tried(wanted.files, || climb(&CHANNELS, &wish))),
         ("sockets", tried(wanted.sockets, || climb(&SOCKETS, &wish))),
         (
             "processes",
@@ -238,10 +256,10 @@ fn raise<S: ?Sized>(
 
 /// Places the stores' roots now, and follows their changes on a thread of its own: a dead network file system
 /// may hold up a look at it for minutes.
-fn follow_stores(config: &Config, stores: Option<Stores>) -> StoresHandle {
-    let Some(mut stores) = stores else {
+fn follow_stores(config: &Config, mut stores: Stores) -> StoresHandle {
+    if stores.nobody_asks() {
         return StoresHandle(None);
-    };
+    }
     stores.set(config.stores.clone());
     let (sender, changes) = mpsc::channel();
     thread::Builder::new()

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use jaga_rules::config::Namespaces;
+use jaga_rules::config::{Namespaces, Target};
 use jaga_rules::event::{Gap, Name};
 
 use super::batch::Round;
@@ -38,6 +38,12 @@ pub trait Places: Send {
     /// # Errors
     /// In words, what is not watched, and the next step.
     fn place(&mut self, roots: &[Root]) -> Result<(), String>;
+
+    /// Takes these addresses of other hosts, from which a store's data comes, instead of the former ones.
+    ///
+    /// # Errors
+    /// In words, what is not watched, and the next step.
+    fn remotes(&mut self, remotes: &[(Target, u32)]) -> Result<(), String>;
 }
 
 /// A directory (or file) at which a store begins, or at which it goes on behind a mount.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jaga_rules::config::Store;
+use jaga_rules::config::{Store, Target};
 use jaga_rules::event::Name;
 
 use super::source::{Places, Root};
@@ -44,7 +44,7 @@ impl StoreNames {
 
 /// Keeps whoever must know where the stores are up to date.
 pub struct Stores {
-    places: Box<dyn Places>,
+    places: Vec<Box<dyn Places>>,
     names: StoreNames,
     health: HealthTable,
     /// How the file sensor sees, to which problems are added.
@@ -58,7 +58,7 @@ impl Stores {
     /// No store yet.
     #[must_use]
     pub fn new(
-        places: Box<dyn Places>,
+        places: Vec<Box<dyn Places>>,
         names: StoreNames,
         health: HealthTable,
         how: String,
@@ -71,6 +71,12 @@ impl Stores {
             stores: Vec::new(),
             seen: Default::default(),
         }
+    }
+
+    /// Whether nobody must know where the stores are.
+    #[must_use]
+    pub fn nobody_asks(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// Follows new configurations and changing mounts until the sender is gone.
@@ -109,10 +115,23 @@ impl Stores {
         self.seen = self.sight();
         let mut missing = Vec::new();
         let roots = self.open(&mut missing);
-        missing.extend(self.places.place(&roots).err());
+        let remotes = self.remotes();
+        for places in &mut self.places {
+            missing.extend(places.place(&roots).err());
+            missing.extend(places.remotes(&remotes).err());
+        }
         let why: Vec<String> = [self.how.clone()].into_iter().chain(missing).collect();
         self.health
             .update("files", |health| health.why = why.join("; "));
+    }
+
+    fn remotes(&self) -> Vec<(Target, u32)> {
+        let ranges = |store: &Store| {
+            let index = self.names.index(&store.name);
+            let ranges = store.from.iter().map(move |range| (*range, index));
+            ranges.collect::<Vec<_>>()
+        };
+        self.stores.iter().flat_map(ranges).collect()
     }
 
     /// Opens each root for a moment, without reading and without waking an automount.

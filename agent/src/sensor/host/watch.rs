@@ -13,6 +13,8 @@ pub struct Watch {
     pub lives: Option<Box<dyn Lives>>,
     /// Reads and writes.
     pub files: Option<Box<dyn Files>>,
+    /// What passes through local sockets.
+    pub channels: Option<Box<dyn Files>>,
     /// Sends.
     pub sockets: Option<Box<dyn Sockets>>,
     teller: Teller,
@@ -25,6 +27,7 @@ impl Watch {
         Self {
             lives: None,
             files: None,
+            channels: None,
             sockets: None,
             teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
         }
@@ -47,8 +50,9 @@ impl Watch {
         if let Some(sockets) = &mut self.sockets {
             sockets.drain(&mut round.sends, &mut gaps);
         }
-        if let Some(files) = &mut self.files {
-            files.drain(&mut round, &mut gaps);
+        // What passed through a channel was read before it was put in, and may have been put into a file after.
+        for source in [&mut self.channels, &mut self.files].into_iter().flatten() {
+            source.drain(&mut round, &mut gaps);
         }
         if let Some(lives) = &mut self.lives {
             round.after = lives.take();

@@ -19,11 +19,11 @@ fn step() -> impl Strategy<Value = (i64, Event)> {
         1 => (3u32..8).prop_map(known),
         1 => (3u32..8).prop_map(|pid| Event::Exit { actor: actor(pid) }),
         1 => (3u32..8, 1u64..9, 1u64..900).prop_map(|(pid, inode, bytes)| {
-            let file = crate::event::FileId { fs: 2, inode, generation: 0 };
+            let file = place(inode);
             Event::Wrote(Wrote { actor: actor(pid), file, bytes, size: bytes })
         }),
         1 => (3u32..8, 1u64..9, 1u64..900).prop_map(|(pid, inode, bytes)| {
-            let file = crate::event::FileId { fs: 2, inode, generation: 0 };
+            let file = place(inode);
             Event::Read(Read { actor: actor(pid), file, store: None, bytes, size: bytes, estimated: false })
         }),
         1 => Just(Event::Gap(Gap {
@@ -31,6 +31,16 @@ fn step() -> impl Strategy<Value = (i64, Event)> {
         })),
     ];
     (wait, event)
+}
+
+/// A file or a channel.
+fn place(inode: u64) -> crate::event::FileId {
+    let fs = [2, crate::event::FileId::CHANNEL][inode as usize % 2];
+    crate::event::FileId {
+        fs,
+        inode,
+        generation: 0,
+    }
 }
 
 fn timed(steps: Vec<(i64, Event)>) -> Vec<(i64, Event)> {
