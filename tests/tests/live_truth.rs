@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -16,7 +16,7 @@ use jaga_tests::truth::drive::Deed;
 use jaga_tests::truth::{Bench, Way, place};
 use jaga_tests::wait::until;
 use jaga_tests::world::World;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 const GOLDEN: &str = "tests/golden/byte-truth.txt";
@@ -81,7 +81,7 @@ fn compare(table: &str) {
 
 /// eBPF by tracepoints, on this machine's kernel.
 fn rung_1(world: &World) -> Column {
-    own_mounts();
+    let _mounts = OwnMounts::below(world.folder());
     let bench = Bench {
         folder: world.path("truth"),
         peer: OUT.parse().unwrap(),
@@ -130,17 +130,31 @@ fn cells(deeds: &[Deed], tape: &[Stamped], bench: &Bench) -> Vec<String> {
         .collect()
 }
 
-/// What is mounted from now on is this test's alone, and gone with it.
-fn own_mounts() {
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .unwrap();
+/// What is mounted from now on is this test's alone; what is mounted below the folder goes when dropped, for what is
+/// mounted cannot be removed.
+struct OwnMounts(PathBuf);
+
+impl OwnMounts {
+    fn below(folder: &Path) -> Self {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).unwrap();
+        Self(folder.to_path_buf())
+    }
+}
+
+impl Drop for OwnMounts {
+    fn drop(&mut self) {
+        let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let places: Vec<&Path> = places
+            .map(Path::new)
+            .filter(|place| place.starts_with(&self.0))
+            .collect();
+        for place in places.into_iter().rev() {
+            let _ = umount2(place, MntFlags::MNT_DETACH);
+        }
+    }
 }
 
 fn start(command: &mut Command, log: &Path) -> Running {
