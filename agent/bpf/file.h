@@ -80,6 +80,11 @@ struct mm_struct___rss {
 struct vm_area_struct {
 	struct file *vm_file;
 };
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;

@@ -52,9 +52,8 @@ static __always_inline struct value *new_entry(void *table, struct key *key, str
 	return value;
 }
 
-static __always_inline void count(struct inode *inode, u32 kind, u64 bytes, u64 size)
+static __always_inline void count_of(struct task_struct *task, struct inode *inode, u32 kind, u64 bytes, u64 size)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	u64 now = bpf_ktime_get_boot_ns();
 	u32 zero = 0;
 	void *table = bpf_map_lookup_elem(&counts, &zero);
@@ -76,6 +75,11 @@ static __always_inline void count(struct inode *inode, u32 kind, u64 bytes, u64 
 	value->size = size;
 	value->last_at = now;
 	tell_who(&value->who, task);
+}
+
+static __always_inline void count(struct inode *inode, u32 kind, u64 bytes, u64 size)
+{
+	count_of(bpf_get_current_task_btf(), inode, kind, bytes, size);
 }
 
 #endif

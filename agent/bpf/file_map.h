@@ -21,6 +21,23 @@ struct {
 	__type(value, u64);
 } booked SEC(".maps");
 
+/* Whether this process is to be booked this file now. */
+static __always_inline bool is_due(struct task_struct *task, struct inode *inode)
+{
+	u64 now = bpf_ktime_get_boot_ns();
+	struct mapping_of key = {};
+	u64 *at;
+
+	identify(&key.file, inode);
+	key.start = task->group_leader->start_boottime;
+	key.tgid = task->tgid;
+	at = bpf_map_lookup_elem(&booked, &key);
+	if (at && now - *at < BOOK_AGAIN_NS)
+		return false;
+	bpf_map_update_elem(&booked, &key, &now, BPF_ANY);
+	return true;
+}
+
 /* Global, so that the verifier checks it once: as part of the loop below it takes two seconds.
  *
  * At its first fault a process is booked the whole file, as an estimate: no hook sees mmap() with its file, and a
@@ -28,21 +45,32 @@ struct {
 int mapped(u64 inode_address)
 {
 	struct inode *inode = bpf_core_cast((void *)inode_address, struct inode);
-	struct task_struct *task = bpf_get_current_task_btf();
-	u64 now = bpf_ktime_get_boot_ns();
-	struct mapping_of key = {};
-	u64 *at;
 
+	if (is_regular(inode) && is_due(bpf_get_current_task_btf(), inode))
+		count(inode, MAPPED, inode->i_size, inode->i_size);
+	return 0;
+}
+
+/* What is mapped already when a store is named: what was touched before faults no more. Files outside the stores are
+ * left out: every process has some of these mapped, the libraries. */
+SEC("iter/task_vma")
+int book_mapped(struct bpf_iter__task_vma *ctx)
+{
+	u32 zero = 0;
+	struct settings *set = bpf_map_lookup_elem(&settings, &zero);
+	struct task_struct *task = ctx->task;
+	struct vm_area_struct *vma = ctx->vma;
+	struct file_id id;
+	struct inode *inode;
+
+	if (!task || !vma || !set || !set->any_roots || !vma->vm_file)
+		return 0;
+	inode = vma->vm_file->f_inode;
 	if (!is_regular(inode))
 		return 0;
-	identify(&key.file, inode);
-	key.start = task->group_leader->start_boottime;
-	key.tgid = task->tgid;
-	at = bpf_map_lookup_elem(&booked, &key);
-	if (at && now - *at < BOOK_AGAIN_NS)
-		return 0;
-	bpf_map_update_elem(&booked, &key, &now, BPF_ANY);
-	count(inode, MAPPED, inode->i_size, inode->i_size);
+	identify(&id, inode);
+	if (judge(inode, &id, set, bpf_ktime_get_boot_ns()).store >= 0 && is_due(task, inode))
+		count_of(task, inode, MAPPED, inode->i_size, inode->i_size);
 	return 0;
 }
 

@@ -6,13 +6,12 @@ use jiff::civil::Date;
 use crate::sensor::{host, interfaces, pcap};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
-pub const ALWAYS: [(&str, &str); 8] = [
+pub const ALWAYS: [(&str, &str); 7] = [
     host::NOT_SEEN[0],
     host::NOT_SEEN[1],
     host::NOT_SEEN[2],
     host::NOT_SEEN[3],
     host::NOT_SEEN[4],
-    host::NOT_SEEN[5],
     (
         "snapshots",
         "hypervisor and SAN snapshots, pulled disks, photographs of screens",

@@ -9,8 +9,7 @@ use crate::truth::drive::Deed;
 use crate::truth::{Bench, Family, Way};
 
 /// Ways of which not all is seen, and the name under which `jaga check` says so.
-const UNSEEN: [(&str, &str); 8] = [
-    ("mapped before the agent started", "mapped-before"),
+const UNSEEN: [(&str, &str); 7] = [
     ("renamed out of the store", "reflinks"),
     ("by a reflink (btrfs)", "reflinks"),
     ("in a snapshot (btrfs)", "block-devices"),

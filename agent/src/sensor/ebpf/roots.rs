@@ -72,6 +72,16 @@ impl Roots {
         self.settings(0)
     }
 
+    /// Whoever has a file of a store mapped may read it without a fault that anybody sees.
+    fn book_mapped(&self) -> Result<(), String> {
+        let program = "book_mapped";
+        if !self.attached.has(program) {
+            return Ok(()); // a rung that has none
+        }
+        let booked = self.attached.iterate(program).map(drop);
+        booked.map_err(|error| format!("what processes had mapped before is not seen: {error}"))
+    }
+
     /// `struct settings` of `store.h`.
     fn settings(&self, list_tgid: u32) -> Result<(), String> {
         let any_roots = u32::from(!self.placed.is_empty());
@@ -87,7 +97,8 @@ impl Roots {
 impl Places for Roots {
     fn place(&mut self, roots: &[Root]) -> Result<(), String> {
         let places = self.identify(roots)?;
-        self.tell(&places)
+        self.tell(&places)?;
+        self.book_mapped()
     }
 
     fn remotes(&mut self, _: &[(Target, u32)]) -> Result<(), String> {

@@ -37,7 +37,7 @@ const CHANNELS: [Rung<dyn Files>; 1] = [ebpf::channels];
 const SOCKETS: [Rung<dyn Sockets>; 1] = [ebpf::sockets];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
-pub const NOT_SEEN: [(&str, &str); 6] = [
+pub const NOT_SEEN: [(&str, &str); 5] = [
     (
         "tmpfs",
         "reads and writes of tmpfs and memfd (page-cache tracepoints leave them out), mapped ones aside",
@@ -49,10 +49,6 @@ pub const NOT_SEEN: [(&str, &str); 6] = [
     (
         "block-devices",
         "reads of a store's block device, and of a snapshot of it",
-    ),
-    (
-        "mapped-before",
-        "reads of what a process had mapped, and touched, before the agent started",
     ),
     (
         "packet-destinations",
