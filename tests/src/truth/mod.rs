@@ -12,6 +12,7 @@ pub mod datagram;
 pub mod drive;
 pub mod fuse;
 pub mod mapped;
+pub mod noise;
 pub mod peer;
 pub mod place;
 pub mod queue;
@@ -116,7 +117,8 @@ pub fn wait_for_agent() -> io::Result<()> {
     io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
 
-/// The program: `(reading|sending) NAME FOLDER PEER PEER6`, `drive FOLDER PEER PEER6`, `receive`, and what ways start.
+/// The program: `(reading|sending) NAME FOLDER PEER PEER6`, `drive FOLDER PEER PEER6`, `receive`, `noise FOLDER`, and
+/// what ways start.
 ///
 /// # Errors
 /// What came in the way, for a human.
@@ -128,6 +130,7 @@ pub fn main(words: &[String]) -> Result<(), String> {
         ["fuse", from, to] => {
             fuse::serve(Path::new(from), Path::new(to)).map_err(|error| error.to_string())
         }
+        ["noise", folder] => noise::noise(Path::new(folder)).map_err(|error| error.to_string()),
         ["drive", folder, peer, peer6] => drive::drive(&bench(folder, peer, peer6)?),
         [family, name, folder, peer, peer6] => one(family, name, &bench(folder, peer, peer6)?),
         _ => Err(
