@@ -163,7 +163,9 @@ mod tests {
         );
         check(
             "accept: [{ blind: fils, owner: o@x, until: 2027-01-10 }]",
-            &["did you mean 'files'? one of files, channels, sockets, processes, pcap, interfaces, "],
+            &[
+                "did you mean 'files'? one of files, channels, sockets, processes, pcap, interfaces, ",
+            ],
         );
     }
 

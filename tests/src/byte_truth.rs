@@ -105,10 +105,9 @@ impl Booked {
             "over (estimate)".into()
         } else if self.own > truth && WHOLE_PAGES.contains(&&*deed.name) {
             "over (whole pages)".into()
-        } else if self.own == 0
-            && let Some(class) = near(self.astray, truth)
-        {
-            format!("{class}, {nowhere}: {}", unseen(&deed.name))
+        } else if self.own == 0 && near(self.astray, truth).is_some() {
+            // Of no store are also the libraries that it loaded: a share that is another on each machine.
+            format!("counted, {nowhere}: {}", unseen(&deed.name))
         } else if self.own + self.helpers == 0 {
             format!("not seen: {}", unseen(&deed.name))
         } else if self.own > truth {

@@ -192,7 +192,7 @@ pub(super) fn send_to<A>(socket: &impl AsRawFd, bytes: &[u8], to: &A) -> io::Res
 }
 
 /// A message of one part, to an address if one is given.
-fn message<A>(part: &mut libc::iovec, to: Option<&A>) -> libc::msghdr {
+pub(super) fn message<A>(part: &mut libc::iovec, to: Option<&A>) -> libc::msghdr {
     // SAFETY: a msghdr of zeros is an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = part;
@@ -206,7 +206,8 @@ fn message<A>(part: &mut libc::iovec, to: Option<&A>) -> libc::msghdr {
     message
 }
 
-fn part(bytes: &[u8]) -> libc::iovec {
+/// Bytes as a part of a message.
+pub(super) fn part(bytes: &[u8]) -> libc::iovec {
     libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),

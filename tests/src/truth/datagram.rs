@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use super::peer::{PORT, RAW_PROTOCOL, datagrams, wait_for_datagrams};
-use super::{Bench, Way, call};
+use super::{Bench, Way, call, queue};
 
 /// The ways.
 pub const WAYS: &[Way] = &[
@@ -58,6 +58,12 @@ pub const WAYS: &[Way] = &[
                 .map(|_| call::sendmmsg(&socket, &DATAGRAM, 20, Some(&to)))
                 .sum()
         })
+    }),
+    Way::new("unconnected UDP, io_uring", |bench| {
+        let (socket, to) = (UdpSocket::bind("0.0.0.0:0")?, address(bench.peer, PORT));
+        let mut part = call::part(&DATAGRAM);
+        let message = call::message(&mut part, Some(&to));
+        counted(bench, || queue::uring_sendmsg(&socket, &message, ROUNDS))
     }),
     Way::new("unconnected UDP GSO", |bench| {
         let socket = UdpSocket::bind("0.0.0.0:0")?;

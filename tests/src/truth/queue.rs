@@ -48,7 +48,20 @@ fn buffers(piece: usize) -> Vec<Buffer> {
 
 /// Reads a file to its end by io_uring, `piece` bytes a request, several in flight.
 pub(super) fn uring(file: &impl AsRawFd, piece: usize) -> io::Result<u64> {
-    let mut ring = IoUring::new(DEPTH as u32)?;
+    uring_on(IoUring::new(DEPTH as u32)?, file, piece)
+}
+
+/// A ring that a thread of the kernel's own serves: the program makes no system call for a request.
+fn polled() -> io::Result<IoUring> {
+    IoUring::builder().setup_sqpoll(1000).build(DEPTH as u32)
+}
+
+/// The same as [`uring`], by a thread of the kernel's.
+pub(super) fn uring_polled(file: &impl AsRawFd, piece: usize) -> io::Result<u64> {
+    uring_on(polled()?, file, piece)
+}
+
+fn uring_on(mut ring: IoUring, file: &impl AsRawFd, piece: usize) -> io::Result<u64> {
     let mut buffers = buffers(piece);
     let file = types::Fd(file.as_raw_fd());
     rounds(piece, |at| {
@@ -67,7 +80,36 @@ pub(super) fn uring(file: &impl AsRawFd, piece: usize) -> io::Result<u64> {
 
 /// Sends `bytes` over a connected socket by io_uring, `count` times.
 pub(super) fn uring_send(socket: &impl AsRawFd, bytes: &[u8], count: usize) -> io::Result<u64> {
+    uring_send_on(IoUring::new(DEPTH as u32)?, socket, bytes, count)
+}
+
+/// The same as [`uring_send`], by a thread of the kernel's.
+pub(super) fn uring_send_polled(
+    socket: &impl AsRawFd,
+    bytes: &[u8],
+    count: usize,
+) -> io::Result<u64> {
+    uring_send_on(polled()?, socket, bytes, count)
+}
+
+/// Sends a message by io_uring, `count` times.
+pub(super) fn uring_sendmsg(
+    socket: &impl AsRawFd,
+    message: &libc::msghdr,
+    count: usize,
+) -> io::Result<u64> {
     let mut ring = IoUring::new(DEPTH as u32)?;
+    let request = opcode::SendMsg::new(types::Fd(socket.as_raw_fd()), message).build();
+    let request = std::slice::from_ref(&request);
+    (0..count).map(|_| submit(&mut ring, request)).sum()
+}
+
+fn uring_send_on(
+    mut ring: IoUring,
+    socket: &impl AsRawFd,
+    bytes: &[u8],
+    count: usize,
+) -> io::Result<u64> {
     let request = opcode::Send::new(
         types::Fd(socket.as_raw_fd()),
         bytes.as_ptr(),

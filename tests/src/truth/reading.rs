@@ -35,6 +35,9 @@ pub const WAYS: &[Way] = &[
         call::forget(&file)?;
         queue::uring(&file, 64 << 10)
     }),
+    Way::new("io_uring, polled by the kernel", |bench| {
+        queue::uring_polled(&File::open(bench.big())?, 64 << 10)
+    }),
     Way::new("io_uring with O_DIRECT", |bench| {
         queue::uring(&direct(bench)?, 64 << 10)
     }),

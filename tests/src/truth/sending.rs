@@ -51,6 +51,11 @@ pub const WAYS: &[Way] = &[
     Way::new("io_uring send", |bench| {
         over(bench, |stream| queue::uring_send(stream, &[7; 50_001], 60))
     }),
+    Way::new("io_uring send, polled by the kernel", |bench| {
+        over(bench, |stream| {
+            queue::uring_send_polled(stream, &[7; 50_001], 60)
+        })
+    }),
     Way::new("IPv6", |bench| {
         sent(TcpStream::connect((bench.peer6, PORT))?, |stream| {
             pieces(|bytes| Ok((&*stream).write(bytes)? as u64))
