@@ -44,7 +44,7 @@ fuzz:
 	@tests/fuzz.sh
 
 bench:
-	@packaging/setup.sh build test
+	@packaging/setup.sh build test bench
 	@echo "machine: $$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $$(nproc) cores, Linux $$(uname -r)"
 	cargo build --release --locked -p jaga --bin jaga
 	cargo bench --locked --workspace --benches

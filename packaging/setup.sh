@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing on Debian or Ubuntu to build (`setup.sh build`) or to test (`setup.sh test`) jaga.
+# Installs what is missing on Debian or Ubuntu to build (`setup.sh build`), to test (`test`) or to measure (`bench`) jaga.
 #
 # Silent and without the network when nothing is missing. Needs no right it does not use: as root it calls apt
 # itself, as a user through sudo. No daemon that a package brings is left running or enabled.
@@ -8,6 +8,7 @@ set -euo pipefail
 BUILD="clang|clang-19|clang-18|clang-17|clang-16|clang-15|clang-14 libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc g++ libc6-dev"
 TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy nginx-light
       python3 softflowd nfdump sqlite3 dpkg-dev util-linux btrfs-progs"
+BENCH="fatrace auditd inotify-tools"
 RUST_MINOR=89   # rust-version in Cargo.toml, 1.x
 
 main() {
@@ -16,7 +17,8 @@ main() {
         case $kind in
             build) wanted+=($BUILD) ;;
             test) wanted+=($TEST) ;;
-            *) echo "setup: unknown word '$kind'; say 'build', 'test' or both" >&2; exit 2 ;;
+            bench) wanted+=($BENCH) ;;
+            *) echo "setup: unknown word '$kind'; say 'build', 'test', 'bench' or several" >&2; exit 2 ;;
         esac
     done
     for package in "${wanted[@]}"; do

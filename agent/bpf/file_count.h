@@ -21,6 +21,28 @@ struct {
 	__type(value, u8);
 } labelled SEC(".maps");
 
+/* What was read of each store and found the table full: names are lost, totals are not. */
+enum { STORES = 64 };
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STORES);
+	__type(key, u32);
+	__type(value, u64);
+} overflow SEC(".maps");
+
+static __always_inline void no_room(s32 store, u32 kind, u64 bytes)
+{
+	u32 index = store;
+	u64 *sum;
+
+	count_lost(bytes);
+	if (kind == WRITE || store < 0)
+		return;
+	sum = bpf_map_lookup_elem(&overflow, &index);
+	if (sum)
+		*sum += bytes;
+}
+
 /* Reads: of the stores, and of what may be a staging file. Writes: outside the stores. */
 static __always_inline bool is_told(struct verdict *verdict, u32 kind)
 {
@@ -48,7 +70,7 @@ static __always_inline struct value *new_entry(void *table, struct key *key, str
 	bpf_map_update_elem(table, key, &first, BPF_NOEXIST); /* or another thread was quicker */
 	value = bpf_map_lookup_elem(table, key);
 	if (!value)
-		count_lost(bytes);
+		no_room(verdict.store, key->kind, bytes);
 	return value;
 }
 

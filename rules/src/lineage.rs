@@ -297,6 +297,7 @@ struct Cgroup<'a> {
 impl<'a> Cgroup<'a> {
     fn of(path: &'a str) -> Self {
         let container = path.split('/').find_map(container_id);
+        let container = container.map(|id| &id[..12]);
         let unit = path.split('/').rfind(|part| is_unit(part));
         Self { container, unit }
     }
@@ -307,15 +308,17 @@ fn is_unit(part: &str) -> bool {
     unit && !part.starts_with("session-") && !part.starts_with("user@") && part != "init.scope"
 }
 
-/// `docker-<64 hex>.scope`, `cri-containerd-…`, `crio-…`, `libpod-…`, and cgroupfs's bare `<64 hex>`: the first 12 digits.
-fn container_id(part: &str) -> Option<&str> {
+/// The id in a part of a cgroup's path, if it is a container's of a known runtime: `docker-<64 hex>.scope`,
+/// `cri-containerd-…`, `crio-…`, `libpod-…`, and cgroupfs's bare `<64 hex>`.
+#[must_use]
+pub fn container_id(part: &str) -> Option<&str> {
     let id = part.strip_suffix(".scope").unwrap_or(part);
     let id = ["docker-", "cri-containerd-", "crio-", "libpod-"]
         .iter()
         .find_map(|p| id.strip_prefix(p))
         .unwrap_or(id);
     let hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    hex.then(|| &id[..12])
+    hex.then_some(id)
 }
 
 #[cfg(test)]

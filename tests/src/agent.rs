@@ -283,13 +283,18 @@ fn whole_config(folder: &Path, config: &str) -> String {
     } else {
         "periods: { quiet: 2s, resend: 1s }\n"
     };
+    let sensors = if config.contains("sensors:") {
+        ""
+    } else {
+        "sensors: { namespaces: own }\n"
+    };
     let outputs = if config.contains("outputs:") {
         ""
     } else {
         "outputs:\n"
     };
     format!(
-        "site: test\ninstance: live\ninternal: [10.77.0.0/16]\nsensors: {{ namespaces: own }}\n\
+        "site: test\ninstance: live\ninternal: [10.77.0.0/16]\n{sensors}\
          metrics: {{ listen: \"{METRICS}\" }}\nstate: {folder}/state\nrules: {folder}/rules\ntape: {folder}/tape\n\
          {periods}{config}\n{outputs}  - file: {{ path: {folder}/alerts.jsonl }}\n"
     )

@@ -60,3 +60,39 @@ fn an_agent_without_rights_says_that_it_is_blind() {
     }
     agent.replay_equals_live();
 }
+
+#[test]
+fn a_table_that_overflows_loses_names_and_no_bytes() {
+    const FILES: u32 = 300_000;
+    let Some(world) = World::new("a_table_that_overflows_loses_names_and_no_bytes") else {
+        return;
+    };
+    let store = world.path("ekg");
+    for number in 0..FILES {
+        // Sparse, of one page: read like any other, and no room on the disk.
+        let file = std::fs::File::create(store.join(number.to_string())).unwrap();
+        file.set_len(4096).unwrap();
+    }
+    let mut agent = world.agent(&[("ekg", &store)], "");
+    let unit = Unit::new("jagat-overflow.service");
+    // Nobody empties the table, which holds 262,144 pairs of process and file.
+    agent.signal(Signal::SIGSTOP);
+    let script = format!(
+        "find {} -type f -print0 | xargs -0 cat >/dev/null",
+        store.display()
+    );
+    unit.run(&script, 120);
+    agent.signal(Signal::SIGCONT);
+    let truth = f64::from(FILES) * 4096.0;
+    let labels = [("store", "ekg")];
+    let read = agent.metric_reaches("jaga_store_read_bytes_total", &labels, truth);
+    assert!(read < truth * 1.001, "read {truth}, told {read}");
+    let lost = agent.metric_reaches(
+        "jaga_sensor_lost_bytes_total",
+        &[("sensor", "files")],
+        f64::from(FILES - 262_144) * 4096.0,
+    );
+    eprintln!("   read {truth} B, told {read} B, of which nobody's {lost} B");
+    agent.alert("data-lost", "firing", &[("sensor", "files")]);
+    agent.replay_equals_live();
+}

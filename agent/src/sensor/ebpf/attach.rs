@@ -284,6 +284,24 @@ impl Attached {
     }
 }
 
+impl Attached {
+    /// Bytes read of each store, by index, that found the table full, since the object was loaded.
+    #[must_use]
+    pub fn overflow(&self) -> Vec<u64> {
+        let Some(map) = self.maps.get("overflow") else {
+            return Vec::new();
+        };
+        let sum = |index: u32| {
+            let sums = map.lookup_percpu(&index.to_ne_bytes(), libbpf_rs::MapFlags::ANY);
+            let sums = sums.ok().flatten().unwrap_or_default();
+            sums.iter()
+                .filter_map(|sum| super::decode::Fields(sum).u64())
+                .sum()
+        };
+        (0..map.max_entries()).map(sum).collect()
+    }
+}
+
 /// What an object lost since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {

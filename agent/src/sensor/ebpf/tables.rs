@@ -82,6 +82,8 @@ impl<T: 'static> Ring<T> {
 /// The table of reads and writes, and the ring of files that are gone.
 pub(super) struct Files {
     counter: Counter,
+    /// What of each store had found the table full, as far as it was told.
+    overflow: Vec<u64>,
     gone: Ring<Gone>,
 }
 
@@ -89,6 +91,7 @@ impl Files {
     pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
         Ok(Self {
             gone: Ring::open(attached.map("gone")?, file::decode_gone)?,
+            overflow: attached.overflow(),
             counter: Counter::open(attached)?,
         })
     }
@@ -97,9 +100,27 @@ impl Files {
 impl source::Files for Files {
     fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
         round.gone = self.gone.take();
+        let before = gaps.len();
         self.counter.drain("files", gaps, |key, value| {
             round.files.extend(file::decode(key, value));
         });
+        if gaps.len() > before {
+            round.overflow = self.overflowed();
+        }
+    }
+}
+
+impl Files {
+    /// Bytes by store since the last call.
+    fn overflowed(&mut self) -> Vec<(usize, u64)> {
+        let now = self.counter.attached.overflow();
+        let before = std::mem::replace(&mut self.overflow, now);
+        let new = self
+            .overflow
+            .iter()
+            .zip(before)
+            .map(|(now, before)| now - before);
+        new.enumerate().filter(|(_, bytes)| *bytes > 0).collect()
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Round {
     pub gone: Vec<Gone>,
     /// Reads and writes.
     pub files: Vec<FileCount>,
+    /// Bytes read of stores, by index, that nobody can say who read: the table was full.
+    pub overflow: Vec<(usize, u64)>,
     /// Sends, with their interface.
     pub sends: Vec<(SocketCount, Option<Name>)>,
 }
@@ -69,6 +71,9 @@ impl Teller {
             self.introduce(count.who, &mut events);
             deeds.add_file(count, stores);
         }
+        for (store, bytes) in round.overflow {
+            deeds.store_reads.extend(by_nobody(store, bytes, stores));
+        }
         for (count, interface) in round.sends {
             self.introduce(count.who, &mut events);
             deeds.add_send(&count, interface);
@@ -106,6 +111,22 @@ impl Teller {
     fn introduce(&mut self, who: Who, events: &mut Vec<Event>) {
         events.extend(self.roster.meet(who));
     }
+}
+
+/// A read by whoever is not known: the store's total stays true, the names are lost.
+fn by_nobody(store: usize, bytes: u64, stores: &[Name]) -> Option<Read> {
+    Some(Read {
+        actor: Actor { pid: 0, start: 0 },
+        file: FileId {
+            fs: 0,
+            inode: store as u64,
+            generation: 0,
+        },
+        store: Some(stores.get(store)?.clone()),
+        bytes,
+        size: u64::MAX,
+        estimated: false,
+    })
 }
 
 fn exits(lives: &[Life]) -> impl Iterator<Item = Actor> {

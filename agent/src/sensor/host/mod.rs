@@ -18,6 +18,7 @@ use super::{Feed, HealthTable, OFF, Probe, ebpf};
 
 pub mod addresses;
 pub mod batch;
+mod containers;
 mod drain;
 mod hops;
 mod names;

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use jaga_rules::event::{Actor, Identity, Login, Name};
 use nix::unistd::{Uid, User};
 
+use super::containers::Containers;
 use super::seen::Facts;
 
 /// Names kept of each kind; at the limit all are forgotten and looked up again.
@@ -21,6 +22,7 @@ pub struct Names {
     hierarchy: Option<PathBuf>,
     users: HashMap<u32, Name>,
     cgroups: HashMap<u64, Name>,
+    containers: Containers,
 }
 
 impl Names {
@@ -33,6 +35,7 @@ impl Names {
             hierarchy: cgroup2_mount(&mounts),
             users: HashMap::new(),
             cgroups: HashMap::new(),
+            containers: Containers::new("/".as_ref()),
         }
     }
 
@@ -43,14 +46,15 @@ impl Names {
 
     /// What the engine is told of a process's users and place.
     pub fn identity(&mut self, facts: Facts) -> Identity {
+        let cgroup = self.cgroup(facts.cgroup);
         Identity {
             user: self.user(facts.uid),
             login: facts.login.map(|(uid, session)| Login {
                 user: self.user(uid),
                 session,
             }),
-            cgroup: self.cgroup(facts.cgroup),
-            container: None,
+            container: self.containers.name(&cgroup),
+            cgroup,
         }
     }
 
