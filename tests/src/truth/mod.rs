@@ -11,6 +11,7 @@ pub mod call;
 pub mod datagram;
 pub mod drive;
 pub mod fuse;
+pub mod leak;
 pub mod mapped;
 pub mod noise;
 pub mod peer;
@@ -117,7 +118,8 @@ pub fn wait_for_agent() -> io::Result<()> {
     io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
 
-/// The program: `(reading|sending) NAME FOLDER PEER PEER6`, `drive FOLDER PEER PEER6`, `receive`, `noise FOLDER`, and
+/// The program: `(reading|sending) NAME FOLDER PEER PEER6`, `drive FOLDER PEER PEER6`, `receive`, `noise FOLDER`,
+/// `put io_uring|sendfile FILE ADDRESS`, and
 /// what ways start.
 ///
 /// # Errors
@@ -131,6 +133,9 @@ pub fn main(words: &[String]) -> Result<(), String> {
             fuse::serve(Path::new(from), Path::new(to)).map_err(|error| error.to_string())
         }
         ["noise", folder] => noise::noise(Path::new(folder)).map_err(|error| error.to_string()),
+        ["put", how, file, address] => {
+            leak::put(how, Path::new(file), address).map_err(|error| error.to_string())
+        }
         ["drive", folder, peer, peer6] => drive::drive(&bench(folder, peer, peer6)?),
         [family, name, folder, peer, peer6] => one(family, name, &bench(folder, peer, peer6)?),
         _ => Err(

@@ -92,6 +92,28 @@ pub(super) fn uring_send_polled(
     uring_send_on(polled()?, socket, bytes, count)
 }
 
+/// Reads a file to its end and sends it over a connected socket, both by io_uring.
+pub(super) fn uring_copy(
+    file: &impl AsRawFd,
+    socket: &impl AsRawFd,
+    piece: usize,
+) -> io::Result<()> {
+    let mut ring = IoUring::new(DEPTH as u32)?;
+    let buffer = Buffer::new(piece);
+    let (file, socket) = (types::Fd(file.as_raw_fd()), types::Fd(socket.as_raw_fd()));
+    let mut at = 0;
+    loop {
+        let read = opcode::Read::new(file, buffer.start, piece as u32).offset(at);
+        let taken = submit(&mut ring, &[read.build()])?;
+        if taken == 0 {
+            return Ok(());
+        }
+        let send = opcode::Send::new(socket, buffer.start, taken as u32).flags(libc::MSG_WAITALL);
+        submit(&mut ring, &[send.build()])?;
+        at += taken;
+    }
+}
+
 /// Sends a message by io_uring, `count` times.
 pub(super) fn uring_sendmsg(
     socket: &impl AsRawFd,
