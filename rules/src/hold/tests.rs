@@ -24,7 +24,7 @@ fn channel(inode: u64) -> FileId {
 /// A file or a channel.
 fn place(number: u32) -> FileId {
     let inode = 100 + u64::from(number);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         file(inode)
     } else {
         channel(inode)
