@@ -9,6 +9,8 @@ BUILD="clang|clang-19|clang-18|clang-17|clang-16|clang-15|clang-14 libelf-dev zl
 TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy nginx-light
       python3 softflowd nfdump sqlite3 dpkg-dev util-linux btrfs-progs"
 BENCH="fatrace auditd inotify-tools"
+# Another kernel to test on, in software emulation: x86_64 only, as the programs that run there come from here.
+[ "$(uname -m)" != x86_64 ] || TEST+=" qemu-system-x86 seabios busybox-static|busybox cpio e2fsprogs"
 RUST_MINOR=89   # rust-version in Cargo.toml, 1.x
 
 main() {
@@ -25,6 +27,7 @@ main() {
         present "$package" || missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+    [[ " $* " != *" test "* ]] || fetch_guest_kernel
     check_rust
 }
 
@@ -73,6 +76,37 @@ install_packages() {
         }
     fi
     disable_services "${names[@]}"
+}
+
+# A kernel with BPF trampolines for the tests' guest, unpacked and never installed. Once: it stays in target/guest. Without
+# it the tests that want it say so, and the rest of the set-up is worth having.
+fetch_guest_kernel() {
+    local guest part image
+    guest=$(dirname "${BASH_SOURCE[0]}")/../target/guest
+    if [ "$(uname -m)" != x86_64 ] || [ -e "$guest/vmlinuz" ]; then return; fi
+    image=$(guest_image) || { as_root apt-get update && image=$(guest_image); } || {
+        echo 'setup: apt has no linux-image-cloud-amd64 (Debian has): tests in a guest will not run' >&2
+        return
+    }
+    echo "setup: fetching $image for the tests' guest, into target/guest"
+    rm -rf "$guest.part" && mkdir -p "$guest.part" && part=$(realpath "$guest.part")
+    # apt verifies what it downloads. Nothing is left half done: the folder gets its name at the end.
+    if (cd "$part" && quietly apt-get download "$image" && dpkg-deb -x "$image"_*.deb . && rm ./*.deb &&
+        mv boot/vmlinuz-* vmlinuz && busybox depmod -b "$part" "$(ls lib/modules)"); then
+        rm -rf "$guest" && mv "$part" "$guest"
+    else
+        cat "${LOG:-/dev/null}" >&2
+        echo 'setup: no kernel for the guest: tests in a guest will not run' >&2
+    fi
+}
+
+# The package that Debian's name for its newest small kernel stands for.
+guest_image() {
+    apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep .
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then quietly "$@"; else quietly sudo "$@"; fi
 }
 
 quietly() {

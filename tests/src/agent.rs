@@ -100,18 +100,7 @@ impl Agent {
     /// A metric's value, where all of `labels` match.
     #[must_use]
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let text = self.metrics()?;
-        text.lines()
-            .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
-            .find(|line| {
-                labels
-                    .iter()
-                    .all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")))
-            })
-            .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        metric_of(&self.metrics()?, name, labels)
     }
 
     /// Waits until a metric is at least `least`, at most 20 s, and answers its value.
@@ -242,10 +231,22 @@ pub fn is(alert: &Value, rule: &str, state: &str, key: &[(&str, &str)]) -> bool 
             .all(|(field, value)| alert["key"][field] == *value)
 }
 
+/// A metric's value in the text of `/metrics`, where all of `labels` match.
+#[must_use]
+pub fn metric_of(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let has = |line: &&str| {
+        let same = |(key, value): &(&str, &str)| line.contains(&format!("{key}=\"{value}\""));
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(same)
+    };
+    let line = text.lines().find(has)?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
 /// The alert file under an agent's folder; empty if there is none yet.
 #[must_use]
 pub fn read_alerts(folder: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(folder.join("alerts.jsonl")).unwrap_or_default();
+    let text = alert_file(folder);
     // The last line may still be on its way.
     text.split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod byte_truth;
 pub mod daemons;
 pub mod fuzz;
+pub mod guest;
 pub mod leak;
 pub mod login;
 pub mod net;

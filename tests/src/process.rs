@@ -67,18 +67,24 @@ impl Running {
     /// # Panics
     /// If it does not end.
     pub fn wait(&mut self, seconds: u64) -> ExitStatus {
+        let ended = self.ends_within(seconds);
+        ended.unwrap_or_else(|| panic!("still runs after {seconds} s: {}", self.what))
+    }
+
+    /// Waits for its end, at most `seconds`; absent if it still runs.
+    ///
+    /// # Panics
+    /// Never: a child can be waited for.
+    pub fn ends_within(&mut self, seconds: u64) -> Option<ExitStatus> {
         let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+        while start.elapsed() < Duration::from_secs(seconds) {
+            let status = self.child.try_wait().expect("a child can be waited for");
+            if status.is_some() {
                 return status;
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(seconds),
-                "still runs after {seconds} s: {}",
-                self.what
-            );
             std::thread::sleep(Duration::from_millis(10));
         }
+        None
     }
 
     /// Waits for its end, at most `seconds`, and wants success.

