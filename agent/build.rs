@@ -5,7 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One object per subject and rung: one program that the kernel refuses fails its whole object.
-const OBJECTS: [&str; 4] = ["files-tp", "channels-tp", "sockets-tp", "processes"];
+const OBJECTS: [&str; 7] = [
+    "files-tp",
+    "files-fexit",
+    "channels-tp",
+    "channels-fexit",
+    "sockets-tp",
+    "sockets-fexit",
+    "processes",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");

@@ -35,6 +35,9 @@ struct inode {
 struct inode___6_10 {
 	struct timespec64 __i_ctime;
 };
+struct inode___6_5 {
+	struct timespec64 i_ctime;
+};
 struct address_space {
 	struct inode *host;
 	atomic_t i_mmap_writable;
@@ -79,6 +82,9 @@ struct mm_struct___rss {
 };
 struct vm_area_struct {
 	struct file *vm_file;
+};
+struct vm_fault {
+	struct vm_area_struct *vma;
 };
 struct bpf_iter__task_vma {
 	struct bpf_iter_meta *meta;

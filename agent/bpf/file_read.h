@@ -2,15 +2,7 @@
 /* Reads by any system call. */
 #ifndef JAGA_FILE_READ_H
 #define JAGA_FILE_READ_H
-#include "file_count.h"
-
-/* Bytes of [from, to) that exist. */
-static __always_inline u64 clamp(u64 from, u64 to, u64 size)
-{
-	if (to > size)
-		to = size;
-	return to > from ? to - from : 0;
-}
+#include "file_direct.h"
 
 /* A read in pages, which one task does in several calls to filemap_get_pages with the same end. */
 struct span {
@@ -101,16 +93,7 @@ int BPF_PROG(on_read, struct address_space *mapping, unsigned long index, unsign
 SEC("tp_btf/iomap_dio_rw_begin")
 int BPF_PROG(on_direct, struct kiocb *kiocb, struct iov_iter *iter)
 {
-	struct inode *inode = kiocb->ki_filp->f_mapping->host;
-	u64 pos = kiocb->ki_pos, want = iter->count, size;
-
-	if (!is_regular(inode))
-		return 0;
-	size = inode->i_size;
-	if (iter->data_source == ITER_SOURCE)
-		count(inode, WRITE, want, pos + want > size ? pos + want : size);
-	else
-		count(inode, READ, clamp(pos, pos + want, size), size);
+	direct(kiocb, iter);
 	return 0;
 }
 

@@ -2,27 +2,7 @@
 /* Writes by any system call. */
 #ifndef JAGA_FILE_WRITE_H
 #define JAGA_FILE_WRITE_H
-#include "file_count.h"
-
-enum pageflags___local { PG_head___local };
-
-static __always_inline u64 folio_pages(struct folio *folio)
-{
-	struct folio___6_17 *old = (void *)folio;
-	struct folio___6_14 *older = (void *)folio;
-	u64 head = 1ULL << bpf_core_enum_value(enum pageflags___local, PG_head___local);
-	u64 flags;
-
-	if (bpf_core_field_exists(folio->flags))
-		flags = BPF_CORE_READ(folio, flags.f);
-	else
-		flags = BPF_CORE_READ(old, flags);
-	if (!(flags & head))
-		return 1;
-	if (bpf_core_field_exists(folio->_nr_pages))
-		return BPF_CORE_READ(folio, _nr_pages);
-	return BPF_CORE_READ(older, _folio_nr_pages);
-}
+#include "file_dirty.h"
 
 /* A file system whose writes are counted to the byte by a hook of its own; shared writable mappings aside. */
 static __always_inline bool counted_elsewhere(struct address_space *mapping, struct inode *inode)
@@ -39,16 +19,9 @@ static __always_inline bool counted_elsewhere(struct address_space *mapping, str
 SEC("tp_btf/writeback_dirty_folio")
 int BPF_PROG(on_dirty, struct folio *folio, struct address_space *mapping)
 {
-	struct inode *inode;
-	u64 pages;
-
-	if (!mapping) /* truncated meanwhile */
-		return 0;
-	inode = mapping->host;
-	if (!is_regular(inode) || counted_elsewhere(mapping, inode))
-		return 0;
-	pages = folio_pages(folio);
-	count(inode, WRITE, pages << PAGE_SHIFT, (folio->index + pages) << PAGE_SHIFT);
+	/* No mapping: truncated meanwhile. */
+	if (mapping && !counted_elsewhere(mapping, mapping->host))
+		dirtied(folio, mapping);
 	return 0;
 }
 

@@ -121,6 +121,7 @@ static __always_inline s32 find_store(struct inode *inode)
 static __always_inline bool is_young(struct inode *inode)
 {
 	struct inode___6_10 *old = (void *)inode;
+	struct inode___6_5 *older = (void *)inode;
 	s64 now = bpf_ktime_get_tai_ns() / 1000000000ULL; /* some 37 s ahead of the wall clock: no matter */
 	s64 changed = now;
 
@@ -128,6 +129,8 @@ static __always_inline bool is_young(struct inode *inode)
 		changed = inode->i_ctime_sec;
 	else if (bpf_core_field_exists(old->__i_ctime))
 		changed = BPF_CORE_READ(old, __i_ctime.tv_sec);
+	else if (bpf_core_field_exists(older->i_ctime))
+		changed = BPF_CORE_READ(older, i_ctime.tv_sec);
 	return inode->i_nlink > 1 || changed + (s64)LABEL_LIFE_SECS > now;
 }
 

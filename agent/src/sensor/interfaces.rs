@@ -57,7 +57,7 @@ pub fn probe(config: &Config) -> Probe {
         return Probe::Off;
     }
     match read(Path::new(TABLE), wanted) {
-        Ok(readings) => Probe::Sees(seen(wanted, &readings)),
+        Ok(readings) => Ok(seen(wanted, &readings)).into(),
         Err(error) => Probe::Blind(cannot_read(&error)),
     }
 }

@@ -45,17 +45,23 @@ pub const OFF: &str = "off: by configuration";
 /// What came of trying a sensor: started as `jaga run` would, and let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// It would see; how.
-    Sees(String),
+    /// It would see.
+    Sees {
+        /// On which rung; 1 is best.
+        rung: u8,
+        /// How.
+        how: String,
+    },
     /// Nobody wants it.
     Off,
     /// It would see nothing; why, and the next step.
     Blind(String),
 }
 
+/// Of a sensor that has one rung only: how it sees, or why it does not.
 impl From<Result<String, String>> for Probe {
     fn from(tried: Result<String, String>) -> Self {
-        tried.map_or_else(Self::Blind, Self::Sees)
+        tried.map_or_else(Self::Blind, |how| Self::Sees { rung: 1, how })
     }
 }
 

@@ -32,7 +32,7 @@ pub fn can_run(test: &str) -> bool {
         let all = host::probe(&config("/nowhere")).into_iter();
         all.filter_map(|(subject, probe)| match probe {
             Probe::Blind(why) => Some(format!("{subject}: {why}")),
-            Probe::Sees(_) | Probe::Off => None,
+            Probe::Sees { .. } | Probe::Off => None,
         })
         .collect()
     });

@@ -100,7 +100,7 @@ fn sensors(config: &Config, today: Date) -> bool {
     for (name, probe) in sensor::probe(config) {
         let accepted = blindness::accepted(config, name, today);
         match probe {
-            Probe::Sees(how) => println!("  {name}: rung 1, {how}"),
+            Probe::Sees { rung, how } => println!("  {name}: rung {rung}, {how}"),
             Probe::Off => println!("  {name}: {}{}", sensor::OFF, by(accepted)),
             Probe::Blind(why) => {
                 right &= accepted.is_some();

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use libbpf_rs::btf::{Btf, types};
+use libbpf_rs::btf::{Btf, TypeId, types};
 use libbpf_rs::{
     ErrorKind, Iter, Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
 };
@@ -34,13 +34,17 @@ pub struct Subject {
     /// As `jaga check` calls it.
     pub name: &'static str,
     object: &'static [u8],
-    /// The kernel that first has all of its tracepoints.
+    /// The kernel that first has all of its tracepoints or functions.
     kernel: &'static str,
-    /// Tracepoints that it does well without: of single file systems, possibly of a module.
+    /// Tracepoints and functions that it does well without: of single file systems, possibly of a module, or of some
+    /// kernels only.
     optional: &'static [&'static str],
     /// Entries of its table, instead of those that the object has.
     entries: Option<u32>,
 }
+
+/// Programs of which the second is for kernels where the first does not attach.
+const INSTEAD: [(&str, &str); 1] = [("on_direct", "on_direct_part")];
 
 /// Programs that may be skipped without a loss: they help to name an opener or a destination, which otherwise the
 /// ports or the system call tell. A soft interrupt skips them now and then.
@@ -55,7 +59,7 @@ impl Subject {
     }
 }
 
-/// Reads and writes.
+/// Reads and writes, by tracepoints.
 pub fn files() -> Subject {
     Subject {
         name: "files",
@@ -75,7 +79,27 @@ pub fn files() -> Subject {
     }
 }
 
-/// Sends.
+/// Reads and writes, by functions.
+pub fn files_by_function() -> Subject {
+    Subject {
+        object: object!("files-fexit"),
+        kernel: "5.18",
+        optional: &[
+            "filemap_splice_read",
+            "shmem_file_read_iter",
+            "shmem_file_splice_read",
+            "iomap_iter",
+            "iomap_file_buffered_write",
+            "evict",
+            "ext4_evict_inode",
+            "ext4_truncate_enter",
+            "btrfs_inode_evict",
+        ],
+        ..files()
+    }
+}
+
+/// Sends, by tracepoints.
 pub fn sockets() -> Subject {
     Subject {
         name: "sockets",
@@ -83,6 +107,16 @@ pub fn sockets() -> Subject {
         kernel: "6.3",
         optional: &[],
         entries: None,
+    }
+}
+
+/// Sends, by functions.
+pub fn sockets_by_function() -> Subject {
+    Subject {
+        object: object!("sockets-fexit"),
+        kernel: "5.18",
+        optional: &["inet_sendpage", "packet_sendmsg", "packet_sendmsg_spkt"],
+        ..sockets()
     }
 }
 
@@ -94,6 +128,21 @@ pub fn channels() -> Subject {
         kernel: "6.3",
         optional: &[],
         entries: None,
+    }
+}
+
+/// What passes through local sockets, by functions.
+pub fn channels_by_function() -> Subject {
+    Subject {
+        object: object!("channels-fexit"),
+        kernel: "5.18",
+        optional: &[
+            "inet_sendpage",
+            "unix_stream_sendpage",
+            "tcp_splice_read",
+            "unix_stream_splice_read",
+        ],
+        ..channels()
     }
 }
 
@@ -141,13 +190,7 @@ pub fn attach(subject: &Subject) -> Result<Attached, String> {
         }
     }
     let object = open.load().map_err(|error| refused("load", &error))?;
-    let mut links = BTreeMap::new();
-    for program in object.progs_mut().filter(|program| program.autoload()) {
-        let link = program
-            .attach()
-            .map_err(|error| refused("attach", &error))?;
-        links.insert(program.name().to_string_lossy().into_owned(), link);
-    }
+    let links = attach_programs(&object)?;
     let mut maps = BTreeMap::new();
     for map in object.maps() {
         let handle = MapHandle::try_from(&map).map_err(|error| refused("open a map of", &error))?;
@@ -158,6 +201,32 @@ pub fn attach(subject: &Subject) -> Result<Attached, String> {
         maps,
         object,
     })
+}
+
+fn attach_programs(object: &Object) -> Result<BTreeMap<String, Link>, String> {
+    let mut links = BTreeMap::new();
+    let mut failed = Vec::new();
+    for program in object.progs_mut().filter(|program| program.autoload()) {
+        let name = program.name().to_string_lossy().into_owned();
+        let first = INSTEAD.iter().find(|(_, second)| *second == name);
+        if first.is_some_and(|(first, _)| links.contains_key(*first)) {
+            continue;
+        }
+        match program.attach() {
+            Ok(link) => drop(links.insert(name, link)),
+            Err(error) => failed.push((name, error)),
+        }
+    }
+    let gone = |(name, _): &&(String, libbpf_rs::Error)| !has_instead(&links, name);
+    match failed.iter().find(gone) {
+        Some((name, error)) => Err(refused(&format!("attach '{name}' of"), error)),
+        None => Ok(links),
+    }
+}
+
+fn has_instead(links: &BTreeMap<String, Link>, name: &str) -> bool {
+    let mut seconds = INSTEAD.iter().filter(|(first, _)| *first == name);
+    seconds.any(|(_, second)| links.contains_key(*second))
 }
 
 fn kernel_types() -> Result<Btf<'static>, String> {
@@ -172,7 +241,7 @@ fn kernel_types() -> Result<Btf<'static>, String> {
     Btf::from_vmlinux().map_err(|error| refused("read the kernel's types for", &error))
 }
 
-/// One program on a tracepoint that this kernel does not have would fail the whole object.
+/// One program on a hook that this kernel does not have would fail the whole object.
 fn leave_out_missing(
     subject: &Subject,
     open: &mut OpenObject,
@@ -180,22 +249,41 @@ fn leave_out_missing(
 ) -> Result<(), String> {
     for mut program in open.progs_mut() {
         let section = program.section().to_string_lossy().into_owned();
-        let Some(tracepoint) = section.strip_prefix("tp_btf/") else {
+        let Some((kind, hook)) = section.split_once('/') else {
             continue;
         };
-        let type_name = format!("btf_trace_{tracepoint}");
-        if btf.type_by_name::<types::Typedef<'_>>(&type_name).is_some() {
+        let (what, there) = match kind {
+            "tp_btf" => ("tracepoint", has_tracepoint(btf, hook)),
+            "fentry" | "fexit" => ("function", has_function(btf, hook)),
+            _ => continue,
+        };
+        if there {
             continue;
         }
-        if !subject.optional.contains(&tracepoint) {
+        if !subject.optional.contains(&hook) {
             return Err(format!(
-                "this kernel has no tracepoint '{tracepoint}'; use Linux {} or later",
+                "this kernel has no {what} '{hook}'; use Linux {} or later",
                 subject.kernel
             ));
         }
         program.set_autoload(false);
     }
     Ok(())
+}
+
+fn has_tracepoint(btf: &Btf<'_>, name: &str) -> bool {
+    let type_name = format!("btf_trace_{name}");
+    btf.type_by_name::<types::Typedef<'_>>(&type_name).is_some()
+}
+
+/// `iomap_iter` is a structure, too: the first type of that name need not be the function.
+fn has_function(btf: &Btf<'_>, name: &str) -> bool {
+    let is = |function: types::Func<'_>| function.name().is_some_and(|found| found == name);
+    let ids = 1..u32::try_from(btf.len()).unwrap_or(u32::MAX);
+    btf.type_by_name::<types::Func<'_>>(name).is_some()
+        || ids
+            .map(TypeId::from)
+            .any(|id| btf.type_by_id(id).is_some_and(is))
 }
 
 fn refused(step: &str, error: &libbpf_rs::Error) -> String {

@@ -1,10 +1,10 @@
-//! Rung 1: files, sockets and processes, counted in the kernel at tracepoints.
+//! Rungs 1 and 2: files, sockets and processes, counted in the kernel at tracepoints, or at functions as they return.
 
 use std::sync::Arc;
 
 use jaga_rules::config::Namespaces;
 
-use self::attach::{Attached, attach};
+use self::attach::{Attached, Subject, attach};
 use self::remotes::Remotes;
 use self::roots::Roots;
 use super::host::source::{self, Raised, Wish};
@@ -31,46 +31,100 @@ pub fn processes(_: &Wish) -> Result<Raised<dyn source::Lives>, String> {
     })
 }
 
-/// Reads and writes.
+/// Reads and writes, at tracepoints.
 ///
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
-    let attached = Arc::new(attach(&attach::files())?);
+    let how = "tp_btf: page cache, direct IO and write-back tracepoints";
+    raise_files(1, how, &attach::files())
+}
+
+/// Reads and writes, at functions.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn files_by_function(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let how = "fexit: page cache, tmpfs, direct IO and write functions";
+    raise_files(2, how, &attach::files_by_function())
+}
+
+fn raise_files(
+    rung: u8,
+    how: &str,
+    subject: &Subject,
+) -> Result<Raised<dyn source::Files>, String> {
+    let attached = Arc::new(attach(subject)?);
     Ok(Raised {
-        rung: 1,
-        how: "tp_btf: page cache, direct IO and write-back tracepoints".to_owned(),
+        rung,
+        how: how.to_owned(),
         places: Some(Box::new(Roots::new(Arc::clone(&attached)))),
         open: Box::new(move || Ok(Box::new(tables::Files::open(attached)?))),
     })
 }
 
-/// What passes through local sockets, and what comes from remote stores.
+/// What passes through local sockets, and what comes from remote stores, at tracepoints.
 ///
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn channels(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
-    let attached = Arc::new(attach(&attach::channels())?);
+    let how = "tp_btf: sock_send_length and sock_recv_length of unix and loopback sockets";
+    raise_channels(1, how, &attach::channels())
+}
+
+/// What passes through local sockets, and what comes from remote stores, at functions.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn channels_by_function(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let how = "fexit: the send and receive functions of unix and loopback sockets";
+    raise_channels(2, how, &attach::channels_by_function())
+}
+
+fn raise_channels(
+    rung: u8,
+    how: &str,
+    subject: &Subject,
+) -> Result<Raised<dyn source::Files>, String> {
+    let attached = Arc::new(attach(subject)?);
     Ok(Raised {
-        rung: 1,
-        how: "tp_btf: sock_send_length and sock_recv_length of unix and loopback sockets"
-            .to_owned(),
+        rung,
+        how: how.to_owned(),
         places: Some(Box::new(Remotes::new(Arc::clone(&attached)))),
         open: Box::new(move || Ok(Box::new(tables::Channels::open(attached)?))),
     })
 }
 
-/// Sends.
+/// Sends, at tracepoints.
 ///
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn sockets(wish: &Wish) -> Result<Raised<dyn source::Sockets>, String> {
-    let attached = Arc::new(attach(&attach::sockets())?);
+    let how = "tp_btf: sock_send_length, with the task";
+    raise_sockets(1, how, &attach::sockets(), wish)
+}
+
+/// Sends, at functions.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn sockets_by_function(wish: &Wish) -> Result<Raised<dyn source::Sockets>, String> {
+    let how = "fexit: the send functions of IPv4, IPv6 and packet sockets";
+    raise_sockets(2, how, &attach::sockets_by_function(), wish)
+}
+
+fn raise_sockets(
+    rung: u8,
+    how: &str,
+    subject: &Subject,
+    wish: &Wish,
+) -> Result<Raised<dyn source::Sockets>, String> {
+    let attached = Arc::new(attach(subject)?);
     only_namespace(&attached, wish);
     let netns = wish.netns;
     Ok(Raised {
-        rung: 1,
-        how: "tp_btf: sock_send_length, with the task".to_owned(),
+        rung,
+        how: how.to_owned(),
         open: Box::new(move || Ok(Box::new(tables::Sockets::open(attached, netns)?))),
         places: None,
     })

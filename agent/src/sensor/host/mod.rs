@@ -31,11 +31,11 @@ pub mod watch;
 /// Ways to see process life, the best first.
 const PROCESSES: [Rung<dyn Lives>; 1] = [ebpf::processes];
 /// Ways to see reads and writes, the best first.
-const FILES: [Rung<dyn Files>; 1] = [ebpf::files];
+const FILES: [Rung<dyn Files>; 2] = [ebpf::files, ebpf::files_by_function];
 /// Ways to see what passes through local sockets and comes from remote stores, the best first.
-const CHANNELS: [Rung<dyn Files>; 1] = [ebpf::channels];
+const CHANNELS: [Rung<dyn Files>; 2] = [ebpf::channels, ebpf::channels_by_function];
 /// Ways to see sends, the best first.
-const SOCKETS: [Rung<dyn Sockets>; 1] = [ebpf::sockets];
+const SOCKETS: [Rung<dyn Sockets>; 2] = [ebpf::sockets, ebpf::sockets_by_function];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
 pub const NOT_SEEN: [(&str, &str); 5] = [
@@ -201,7 +201,8 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
 
 fn tried<S: ?Sized>(wanted: bool, climb: impl FnOnce() -> Result<Raised<S>, String>) -> Probe {
     if wanted {
-        climb().map(|raised| raised.how).into()
+        let tried = climb().map(|raised| (raised.rung, raised.how));
+        tried.map_or_else(Probe::Blind, |(rung, how)| Probe::Sees { rung, how })
     } else {
         Probe::Off
     }
