@@ -21,6 +21,9 @@ fn main() {
     if variable("PROFILE") == "release" {
         tell_revision();
     }
+    if env::var_os("CARGO_FEATURE_EBPF").is_none() {
+        return;
+    }
     let out = PathBuf::from(variable("OUT_DIR"));
     let clang = find_clang();
     for object in OBJECTS {

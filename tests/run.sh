@@ -37,6 +37,14 @@ suite fmt cargo fmt --all --check
 suite clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 # Builds the program itself, too: `cargo build` would do it a second time, with other features of what it depends on.
 suite build cargo test --locked --workspace --all-targets --no-run
+# The program without the kernel side, without libpcap, without both: each must build. No tests: they need both.
+features() {
+    local some
+    for some in "" ebpf pcap; do
+        cargo check --locked -p jaga --bins --no-default-features --features "$some" || return
+    done
+}
+suite features features
 export JAGA_BIN="$PWD/target/debug/jaga"
 suite unit cargo test --locked --workspace --lib --bins
 suite docs cargo test --locked --workspace --doc

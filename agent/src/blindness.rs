@@ -32,11 +32,62 @@ const SENSORS: [&str; 6] = [
     interfaces::SENSOR,
 ];
 
+/// Subjects on rungs that see less than the best: the name, and what is not seen beside what never is.
+const LOWER: [(&str, &str); 9] = [
+    ("files-rung-2", ""),
+    (
+        "files-rung-3",
+        "how much of a file was read, to the byte: it is estimated; who reads through a descriptor that was passed to \
+         it; a store's file by a hard link outside the store; overlays and binds that another mount namespace made",
+    ),
+    (
+        "files-rung-4",
+        "who reads; how much of a file; what is staged outside the stores; a store's file by another mount",
+    ),
+    ("sockets-rung-2", ""),
+    (
+        "sockets-rung-3",
+        "UDP and raw sockets, which have no counter: the interfaces' counters hold them; who had a connection of a few \
+         milliseconds; other network namespaces; what a process sends to another on this host",
+    ),
+    (
+        "sockets-rung-4",
+        "who sends; what a process sends to another on this host",
+    ),
+    ("processes-rung-2", ""),
+    (
+        "processes-rung-3",
+        "the program of a process that ends within a millisecond",
+    ),
+    (
+        "processes-rung-4",
+        "processes that end between two looks at /proc",
+    ),
+];
+
+/// What is not seen on a host whose subjects stand on these rungs.
+pub fn not_seen(
+    rungs: impl Iterator<Item = (&'static str, u8)>,
+) -> Vec<(&'static str, &'static str)> {
+    let names: Vec<String> = rungs
+        .map(|(subject, rung)| format!("{subject}-rung-{rung}"))
+        .collect();
+    let lower = LOWER
+        .into_iter()
+        .filter(|(name, what)| !what.is_empty() && names.iter().any(|known| known == name));
+    // The other rungs' hooks are in the page cache, this one's are not.
+    let tmpfs = names.iter().any(|name| name == "files-rung-3");
+    let always = ALWAYS.into_iter();
+    let always = always.filter(|(name, _)| !(tmpfs && *name == "tmpfs"));
+    always.chain(lower).collect()
+}
+
 /// Every name that may be accepted.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     let always = ALWAYS.iter().map(|(name, _)| *name);
-    SENSORS.into_iter().chain(always).collect()
+    let lower = LOWER.iter().map(|(name, _)| *name);
+    SENSORS.into_iter().chain(always).chain(lower).collect()
 }
 
 /// Who answers for this blindness today.
@@ -52,6 +103,18 @@ pub fn accepted<'a>(config: &'a Config, name: &str, today: Date) -> Option<&'a A
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_lower_rung_does_not_see_is_added() {
+        let names = |rungs: &[(&'static str, u8)]| -> Vec<&str> {
+            let all = not_seen(rungs.iter().copied());
+            all.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&[("files", 1)]), ALWAYS.map(|(name, _)| name));
+        let lower = names(&[("files", 3), ("sockets", 4)]);
+        assert!(!lower.contains(&"tmpfs"));
+        assert!(lower.ends_with(&["files-rung-3", "sockets-rung-4"]));
+    }
 
     #[test]
     fn every_sensor_may_be_accepted() {

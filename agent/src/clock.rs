@@ -52,6 +52,12 @@ pub fn boot_id() -> io::Result<String> {
     Ok(id.trim().to_owned())
 }
 
+/// How long the host has slept since it was booted, nanoseconds: CLOCK_BOOTTIME minus CLOCK_MONOTONIC.
+#[must_use]
+pub fn slept() -> i64 {
+    nanos(ClockId::CLOCK_BOOTTIME).saturating_sub(nanos(ClockId::CLOCK_MONOTONIC))
+}
+
 fn nanos(clock: ClockId) -> i64 {
     let time = clock_gettime(clock).expect("Linux has had both clocks since 2.6.39");
     time.tv_sec()

@@ -22,6 +22,7 @@ use crate::sensor::host::StoresHandle;
 use crate::sensor::{HealthTable, OFF, host, interfaces, pcap};
 use crate::setup::{self, Checked};
 use crate::state::State;
+use crate::state::rung::Keeper;
 use crate::store_size::{self, StoreSize};
 use crate::tape::Recorder;
 use crate::{clock, http, warning};
@@ -51,6 +52,7 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
     let metrics = Metrics::new(health.clone(), courier.deliveries(), outbox);
     applied(&metrics, &checked);
 
+    let rungs = state.rungs().map_err(|error| error.to_string())?;
     let seed = state.seed().map_err(|error| error.to_string())?;
     let head = head(&state, moved_aside, &metrics)?;
     let ingest = Ingest {
@@ -67,7 +69,7 @@ pub async fn run(config_path: &Path) -> Result<(), String> {
         save: config.agent.periods.save,
     };
     let (engine, engine_thread) = ingest::start(ingest, head);
-    let sensors = Sensors::start(config, &engine, &health);
+    let sensors = Sensors::start(config, &engine, &health, &rungs)?;
 
     let cancel = CancellationToken::new();
     if let Some(listener) = listener {
@@ -151,16 +153,26 @@ struct Sensors {
 }
 
 impl Sensors {
-    fn start(config: &Config, engine: &Handle, health: &HealthTable) -> Self {
+    fn start(
+        config: &Config,
+        engine: &Handle,
+        health: &HealthTable,
+        rungs: &Keeper,
+    ) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
-        let host = host::start(config, engine.feed(), health.clone(), Arc::clone(&stop));
+        let best = rungs.best().map_err(|error| error.to_string())?;
+        let (feed, ends) = (engine.feed(), Arc::clone(&stop));
+        let host = host::start_after(&best, config, feed, health.clone(), ends);
+        let all = health.all();
+        let now = all.iter().map(|(subject, health)| (*subject, health.rung));
+        rungs.keep(now).map_err(|error| error.to_string())?;
         let beside = [pcap::start, interfaces::start]
             .map(|start| start(config, engine.feed(), health.clone(), Arc::clone(&stop)));
-        Self {
+        Ok(Self {
             stop,
             stores: host.stores,
             threads: [host.thread].into_iter().chain(beside).collect(),
-        }
+        })
     }
 
     /// Each hands over what it has counted, and ends.

@@ -30,6 +30,7 @@ pub fn firing(id: &str) -> Transition {
             scope: Some(Scope::External),
             bytes: 100_000_001,
             files: 700,
+            estimated: false,
             records: 700,
             first: Stamp(60_000_000_000),
             last: Stamp(64_500_000_000),

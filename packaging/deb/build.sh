@@ -19,6 +19,7 @@ tree=$stage/tree
 install -Dm755 "$binary" "$tree/usr/bin/jaga"
 strip --strip-unneeded "$tree/usr/bin/jaga"
 install -Dm644 "$root/packaging/systemd/jaga.service" "$tree/lib/systemd/system/jaga.service"
+install -Dm644 "$root/packaging/systemd/older-kernel.conf" "$tree/usr/share/doc/jaga/older-kernel.conf"
 install -Dm600 "$root/packaging/jaga.yaml" "$tree/etc/jaga/jaga.yaml"
 install -dm755 "$tree/etc/jaga/rules"
 # What the alerts' runbook_url points at. Without a configuration or rules of the building machine.

@@ -86,8 +86,14 @@ pub enum Event {
 pub struct Actor {
     /// Thread group id in the initial pid namespace.
     pub pid: u32,
-    /// Start of the thread group leader, CLOCK_BOOTTIME nanoseconds.
+    /// Start of the thread group leader, CLOCK_BOOTTIME nanoseconds, in whole ticks of 10 ms: `/proc` tells no more,
+    /// and what a process is called must not depend on the rung that saw it.
     pub start: u64,
+}
+
+impl Actor {
+    /// Somebody on this host, where a rung cannot tell who: its session is `unknown`.
+    pub const NOBODY: Self = Self { pid: 0, start: 0 };
 }
 
 /// What is known of a process beside its program. Gathered by the agent; judged by the engine.
@@ -263,7 +269,7 @@ fn is_zero(value: &u32) -> bool {
 }
 
 /// Who sent bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sender {
     /// A process.
@@ -387,6 +393,10 @@ pub enum GapKind {
     Down,
     /// The agent ended as it was asked to, and was back within seconds.
     Restart,
+    /// A subject is on a lower rung than it was on this host before; repeated every few seconds while it lasts.
+    LowerRung,
+    /// Something that is protected can be reached by a way that the rung does not see.
+    Unseen,
 }
 
 /// A row of an earlier run. Times in it are that run's stamps.

@@ -141,6 +141,7 @@ mod tests {
                 scope: Some(Scope::External),
                 bytes: 100_000_001,
                 files: 700,
+                estimated: false,
                 records: 700,
                 first: Stamp(60 * SECOND),
                 last: Stamp(64 * SECOND + 500_000_000),

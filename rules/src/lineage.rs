@@ -25,6 +25,8 @@ pub enum RunKey {
     Host(std::net::IpAddr),
     /// Whoever is not known.
     Unknown,
+    /// Readers on a rung that cannot tell who reads: it may have been anybody.
+    Anybody,
 }
 
 /// What a process is to the engine.

@@ -62,6 +62,8 @@ pub struct Observation {
     pub exposed_bytes_so_far: u64,
     /// Records exposed by the session so far (24 h), about, this one included.
     pub exposed_records_so_far: u64,
+    /// How much of the store was read is an estimate.
+    pub estimated: bool,
     /// Why there is a gap.
     pub why: Option<Name>,
 }
@@ -123,6 +125,7 @@ impl Observation {
             },
             exposed_bytes_so_far: 0,
             exposed_records_so_far: 0,
+            estimated: false,
             why: None,
         }
     }

@@ -75,6 +75,9 @@ pub struct Evidence {
     pub files: u64,
     /// Patient records, about.
     pub records: u64,
+    /// How much was read is an estimate: bytes read, files and records are about what is said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
     /// Engine time of the first byte that counted.
     pub first: Stamp,
     /// Engine time of the last byte that counted.

@@ -22,6 +22,7 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("store-mass-read.yaml"),
     pack!("served-in-bulk.yaml"),
     pack!("sensor-blind.yaml"),
+    pack!("sensor-lowered.yaml"),
     pack!("data-lost.yaml"),
 ];
 

@@ -28,6 +28,8 @@ pub struct Trail {
     first: Stamp,
     last: Stamp,
     why: Option<Name>,
+    #[serde(default)]
+    estimated: bool,
 }
 
 /// How much of the bytes somebody has sent, or some place has got.
@@ -89,6 +91,7 @@ impl Trail {
             first,
             last: at,
             why: None,
+            estimated: false,
         };
         trail.follow(seen, at);
         trail
@@ -114,6 +117,7 @@ impl Trail {
         self.files = self.files.max(seen.held.files.round() as u64);
         self.scope = seen.scope.or(self.scope);
         self.why = seen.why.clone().or_else(|| self.why.take());
+        self.estimated |= seen.estimated;
         self.last = at;
     }
 
@@ -143,6 +147,7 @@ impl Trail {
             bytes: self.bytes,
             files: self.files,
             records: self.records,
+            estimated: self.estimated,
             first: self.first,
             last: self.last,
         }

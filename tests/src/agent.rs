@@ -51,7 +51,12 @@ impl Agent {
         until("the agent's sensors to see", 30, || {
             assert!(agent.running.is_running(), "the agent ended at once");
             let up = |sensor| agent.metric("jaga_sensor_up", &[("sensor", sensor)]) == Some(1.0);
-            SENSORS.iter().all(|sensor| up(*sensor)).then_some(())
+            let rung = agent.metric("jaga_sensor_rung", &[("sensor", "files")])?;
+            // Without eBPF nothing sees what passes through local sockets.
+            let mut wanted = SENSORS
+                .iter()
+                .filter(|sensor| rung < 3.0 || **sensor != "channels");
+            wanted.all(|sensor| up(*sensor)).then_some(())
         });
         agent
     }
@@ -284,15 +289,15 @@ fn whole_config(folder: &Path, config: &str) -> String {
     } else {
         "periods: { quiet: 2s, resend: 1s }\n"
     };
-    let sensors = if config.contains("sensors:") {
-        ""
-    } else {
-        "sensors: { namespaces: own }\n"
-    };
     let outputs = if config.contains("outputs:") {
         ""
     } else {
         "outputs:\n"
+    };
+    let sensors = if config.contains("sensors:") {
+        ""
+    } else {
+        "sensors: { namespaces: own }\n"
     };
     format!(
         "site: test\ninstance: live\ninternal: [10.77.0.0/16]\n{sensors}\

@@ -7,10 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jaga_rules::config::Config;
 use jaga_rules::event::Event;
 
+#[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod fanotify;
+pub(crate) mod fields;
 pub mod host;
+pub mod inotify;
 pub mod interfaces;
+pub(crate) mod netlink;
 pub mod pcap;
+pub mod proc;
+pub mod sock_diag;
 
 /// One drain of a sensor, in the order in which it must be told. Not stamped: ingest stamps.
 pub type Batch = Vec<Event>;
@@ -47,9 +54,9 @@ pub const OFF: &str = "off: by configuration";
 pub enum Probe {
     /// It would see.
     Sees {
-        /// On which rung; 1 is best.
+        /// 1 is best.
         rung: u8,
-        /// How.
+        /// How, and why not better.
         how: String,
     },
     /// Nobody wants it.

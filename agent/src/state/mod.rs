@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 mod file;
 pub mod outbox;
+pub mod rung;
 
 pub use outbox::Outbox;
 

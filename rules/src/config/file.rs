@@ -65,6 +65,7 @@ fn default_agent() -> AgentConfig {
         sensors: Sensors {
             files: Choice::Auto,
             sockets: Choice::Auto,
+            processes: Choice::Auto,
             interfaces: Interfaces::Auto,
             namespaces: Namespaces::All,
         },
@@ -192,11 +193,26 @@ fn agent(fields: &Fields<'_>, agent: &mut AgentConfig) {
     }
 }
 
+const CHOICES: [(&str, Choice); 5] = [
+    ("auto", Choice::Auto),
+    ("off", Choice::Off),
+    ("rung-2", Choice::From(2)),
+    ("rung-3", Choice::From(3)),
+    ("rung-4", Choice::From(4)),
+];
+
+/// Without processes nobody would be named.
+const NEVER_OFF: [(&str, Choice); 4] = [CHOICES[0], CHOICES[2], CHOICES[3], CHOICES[4]];
+
 fn sensors(at: At<'_>, sensors: &mut Sensors) -> Option<()> {
-    let choice = |at: At<'_>| at.word("choice", &[("auto", Choice::Auto), ("off", Choice::Off)]);
+    let choice = |at: At<'_>| at.word("choice", &CHOICES);
     let fields = at.fields("'sensors'")?;
     set(&mut sensors.files, fields.optional("files", choice));
     set(&mut sensors.sockets, fields.optional("sockets", choice));
+    set(
+        &mut sensors.processes,
+        fields.optional("processes", |at| at.word("choice", &NEVER_OFF)),
+    );
     set(
         &mut sensors.interfaces,
         fields.optional("interfaces", interfaces),

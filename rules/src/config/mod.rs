@@ -158,6 +158,8 @@ pub struct Sensors {
     pub files: Choice,
     /// Socket sends.
     pub sockets: Choice,
+    /// Process life: never off while one of the others is on.
+    pub processes: Choice,
     /// Interfaces that pcap listens on.
     pub interfaces: Interfaces,
     /// Which network namespaces' sockets count.
@@ -169,6 +171,8 @@ pub struct Sensors {
 pub enum Choice {
     /// The best rung that attaches.
     Auto,
+    /// The best rung that attaches, from this number on: for whoever distrusts a better one, and for tests.
+    From(u8),
     /// Not at all.
     Off,
 }

@@ -38,6 +38,7 @@ impl Engine {
             scopes: Scopes::new(seed),
             remote_names: RemoteNames::new(seed),
             store_sizes: Vec::new(),
+            estimated: std::collections::BTreeSet::new(),
             watches: Vec::new(),
             tallies: Vec::new(),
             by_subject: std::array::from_fn(|_| Vec::new()),

@@ -24,6 +24,34 @@ impl Engine {
         }
     }
 
+    /// Why there is a gap, unless somebody answers for it today. What was lost nobody can answer for.
+    fn unanswered(&self, gap: &Gap) -> Option<Name> {
+        let lasts = match gap.kind {
+            GapKind::Blind | GapKind::LowerRung | GapKind::Unseen => true,
+            GapKind::Lost
+            | GapKind::ClockStep
+            | GapKind::Unreadable
+            | GapKind::Down
+            | GapKind::Restart => false,
+        };
+        let accepts = self.config.agent.accept.iter();
+        let mut accepts = accepts.filter(|accept| lasts && accept.blind == gap.sensor);
+        let Some(last) = accepts.clone().max_by_key(|accept| accept.until) else {
+            return Some(gap.why.clone());
+        };
+        // Without a clock nobody knows what day it is.
+        let today = self.today();
+        if accepts.any(|accept| today.is_some_and(|today| accept.until >= today)) {
+            return None;
+        }
+        let (owner, until) = (&last.owner, last.until);
+        let over = format!(
+            "{}; {owner} answered for it until {until}, which is over",
+            gap.why
+        );
+        Some(over.into())
+    }
+
     pub(super) fn clock(&mut self, wall_offset: i64, output: &mut Output) {
         const STEP: i64 = 60 * crate::event::SECOND;
         let before = self.wall_offset.replace(wall_offset);
@@ -46,12 +74,17 @@ impl Engine {
 
     pub(super) fn gap(&mut self, gap: &Gap, output: &mut Output) {
         let sensor = self.names.intern(&gap.sensor);
-        self.totals.lost(sensor, gap.events, gap.bytes);
+        if gap.events > 0 || gap.bytes > 0 {
+            self.totals.lost(sensor, gap.events, gap.bytes);
+        }
+        let Some(why) = self.unanswered(gap) else {
+            return;
+        };
         let mut seen = self.observe(Subject::Gap, None, NOBODY);
         seen.sensor = sensor;
         seen.gap = Some(gap.kind);
         seen.amounts.gaps = 1;
-        seen.why = Some(gap.why.clone());
+        seen.why = Some(why);
         self.count(&seen, output);
     }
 }

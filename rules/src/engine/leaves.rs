@@ -65,6 +65,7 @@ impl Engine {
             self.totals
                 .exposed(exposure.store, scope, exposure.bytes, exposure.records);
             seen.store = exposure.store;
+            seen.estimated = self.estimated.contains(&exposure.store);
             seen.serves = serves.iter().any(|(store, _)| *store == exposure.store);
             seen.amounts = crate::observation::Amounts {
                 exposed_bytes: exposure.bytes,
@@ -114,6 +115,17 @@ impl Engine {
     ) -> Vec<(crate::hold::Exposure, u32)> {
         if bytes == 0 {
             return Vec::new();
+        }
+        // What was read by a reader whom the rung cannot name, any sender may have read.
+        if let Some(anybody) = self.holdings.find(&RunKey::Anybody) {
+            let known = self.holdings.find(key).is_some();
+            let taken = self
+                .holdings
+                .pass(anybody, key, session, u64::MAX, self.now);
+            if let Some(slot) = taken.filter(|_| !known) {
+                self.deadlines
+                    .remind(self.now.plus(HOLD_LIFE), Due::Run(slot));
+            }
         }
         let slot = match (self.holdings.find(key), key) {
             (_, RunKey::Unknown) => {

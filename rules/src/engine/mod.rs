@@ -50,6 +50,8 @@ pub struct Engine {
     scopes: Scopes,
     remote_names: RemoteNames,
     store_sizes: Vec<(NameId, u64, u64)>,
+    /// Stores of which reads were estimated.
+    estimated: BTreeSet<NameId>,
     watches: Vec<Watch>,
     tallies: Vec<Tally>,
     by_subject: [Vec<u32>; SUBJECTS.len()],

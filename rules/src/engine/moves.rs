@@ -4,7 +4,12 @@ use super::*;
 
 impl Engine {
     pub(super) fn read(&mut self, read: &Read, output: &mut Output) {
-        let (key, session) = self.whose(read.actor);
+        // A rung that names nobody estimates. What a full table lost the name of is `unknown`'s alone.
+        let (key, session) = if read.estimated && read.actor == Actor::NOBODY {
+            (RunKey::Anybody, self.unknown)
+        } else {
+            self.whose(read.actor)
+        };
         let Some(store) = &read.store else {
             self.passed(read.actor, &key, |holdings, now| {
                 holdings.read_file(&key, session, read.file, read.bytes, now)
@@ -12,6 +17,9 @@ impl Engine {
             return;
         };
         let store = self.names.intern(store);
+        if read.estimated {
+            self.estimated.insert(store);
+        }
         let records = self.records_of(store);
         let slot = self.open_run(&key, session);
         let count = |taken: crate::hold::Taken| match records {
@@ -25,6 +33,7 @@ impl Engine {
         seen.store = store;
         seen.amounts.read_bytes = read.bytes;
         seen.amounts.files_read = taken.files;
+        seen.estimated = read.estimated;
         seen.held = self.holdings.held_of(slot, store);
         self.count(&seen, output);
     }

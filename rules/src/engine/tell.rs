@@ -170,6 +170,9 @@ fn summary(
             more(evidence.destinations.len())
         ));
     }
+    if evidence.estimated {
+        text.push_str("; how much was read is estimated");
+    }
     match rate {
         Some((per_second, burst)) => {
             text.push_str(&format!(

@@ -177,13 +177,15 @@ pub const SEVERITIES: [(&str, Severity); 3] = [
 ];
 
 /// All kinds of gap.
-pub const GAP_KINDS: [(&str, GapKind); 6] = [
+pub const GAP_KINDS: [(&str, GapKind); 8] = [
     ("lost", GapKind::Lost),
     ("blind", GapKind::Blind),
     ("clock-step", GapKind::ClockStep),
     ("unreadable", GapKind::Unreadable),
     ("down", GapKind::Down),
     ("restart", GapKind::Restart),
+    ("lower-rung", GapKind::LowerRung),
+    ("unseen", GapKind::Unseen),
 ];
 
 /// All states of an alert.

@@ -23,7 +23,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{self, Config};
-use crate::event::Name;
+use crate::event::{GapKind, Name};
 use crate::yaml::At;
 
 mod block;
@@ -160,10 +160,12 @@ pub enum Act {
         /// Bytes.
         bytes: u64,
     },
-    /// A sensor sees nothing; told every five seconds.
+    /// A sensor does not see; told every five seconds.
     Blind {
         /// Which.
         sensor: Name,
+        /// Whether it sees nothing, or less.
+        kind: GapKind,
         /// For how long, nanoseconds.
         lasting: i64,
     },

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::words::{LONGEST, Mistake, Read, Words};
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
-use crate::event::{Name, SECOND};
+use crate::event::{GapKind, Name, SECOND};
 use crate::units::{Count, Quantity, Rate};
 use crate::yaml::nearest;
 
@@ -121,10 +121,11 @@ impl Words<'_> {
             "gap" => self.lost(),
             "sensor" => {
                 let sensor = self.word("a sensor")?.into();
-                self.keyword("blind")?;
+                let kind = self.sightless()?;
                 self.keyword("for")?;
                 Ok(Act::Blind {
                     sensor,
+                    kind,
                     lasting: self.span("how long")?,
                 })
             }
@@ -352,6 +353,25 @@ impl Words<'_> {
                 )
             }
         }
+    }
+
+    /// What a sensor does not see.
+    fn sightless(&mut self) -> Read<GapKind> {
+        let words = [
+            ("blind", GapKind::Blind),
+            ("lower-rung", GapKind::LowerRung),
+            ("unseen", GapKind::Unseen),
+        ];
+        let word = self.word("'blind', 'lower-rung' or 'unseen'")?;
+        let found = words.iter().find(|(name, _)| *name == word);
+        if let Some((_, kind)) = found {
+            return Ok(*kind);
+        }
+        self.next -= 1;
+        self.wrong(
+            format!("unknown kind of blindness '{word}'"),
+            "use one of: blind, lower-rung, unseen",
+        )
     }
 
     fn store(&mut self) -> Read<Name> {

@@ -180,7 +180,7 @@ impl<'a> Player<'a> {
                 events,
                 bytes,
             } => told.push(gap(sensor, GapKind::Lost, *events, *bytes)),
-            Act::Blind { sensor, .. } => told.push(gap(sensor, GapKind::Blind, 0, 0)),
+            Act::Blind { sensor, kind, .. } => told.push(gap(sensor, *kind, 0, 0)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the kernel side hands over: records of the rings, entries of the tables, and the text of two `/proc` files.
 
 use jaga::sensor::ebpf::decode::{file, process, socket};
+use jaga::sensor::host::ports::{self, Ports};
 use jaga::sensor::host::seen::Kind;
 use jaga::sensor::host::seen::{Life, What};
 use jaga_rules::event::{Opener, Protocol};
@@ -57,7 +58,7 @@ fn socket_count(mut bytes: Bytes<'_>) {
     let Some(count) = socket::decode(key, bytes.0) else {
         return;
     };
-    let ports = socket::Ports {
+    let ports = Ports {
         listening: [22, 443].into(),
         ephemeral: 32768..=60999,
     };
@@ -70,6 +71,6 @@ fn socket_count(mut bytes: Bytes<'_>) {
 
 fn proc_text(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
-    assert!(socket::listening(&text).count() <= text.lines().count());
-    let _ = socket::ephemeral(&text);
+    assert!(ports::listening(&text).count() <= text.lines().count());
+    let _ = ports::ephemeral(&text);
 }

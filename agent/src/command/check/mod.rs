@@ -34,15 +34,16 @@ pub fn main(args: &Args) -> ExitCode {
     };
     opening(&args.config, &checked);
     let (file, today) = (&args.config, clock::today());
+    let probes = sensor::probe(&checked.config);
     // Each section is told, whatever the one before it found.
     let right = [
         stores(file, &checked),
         contracts(file, &checked.config, today),
-        sensors(&checked.config, today),
+        sensors(&probes, &checked.config, today),
         state(&checked.config),
         outputs(&checked.config),
         metrics(&checked.config),
-        not_seen(file, &checked.config, today),
+        not_seen(&probes, file, &checked.config, today),
     ];
     if right.into_iter().all(|right| right) {
         ExitCode::SUCCESS
@@ -94,13 +95,20 @@ fn contracts(file: &Path, config: &Config, today: Date) -> bool {
     tell(&warning::contracts(file, config, today))
 }
 
-fn sensors(config: &Config, today: Date) -> bool {
+/// What each sensor would see.
+type Probes = [(&'static str, Probe)];
+
+fn sensors(probes: &Probes, config: &Config, today: Date) -> bool {
     println!("\nSensors");
     let mut right = true;
-    for (name, probe) in sensor::probe(config) {
+    for (name, probe) in probes {
         let accepted = blindness::accepted(config, name, today);
         match probe {
-            Probe::Sees { rung, how } => println!("  {name}: rung {rung}, {how}"),
+            Probe::Sees { rung, how } => {
+                let lower = format!("{name}-rung-{rung}");
+                let accepted = blindness::accepted(config, &lower, today);
+                println!("  {name}: rung {rung}, {how}{}", by(accepted));
+            }
             Probe::Off => println!("  {name}: {}{}", sensor::OFF, by(accepted)),
             Probe::Blind(why) => {
                 right &= accepted.is_some();
@@ -152,9 +160,13 @@ fn metrics(config: &Config) -> bool {
     }
 }
 
-fn not_seen(file: &Path, config: &Config, today: Date) -> bool {
+fn not_seen(probes: &Probes, file: &Path, config: &Config, today: Date) -> bool {
     println!("\nNot seen on this host");
-    for (name, what) in blindness::ALWAYS {
+    let rungs = probes.iter().filter_map(|(subject, probe)| match probe {
+        Probe::Sees { rung, .. } => Some((*subject, *rung)),
+        Probe::Off | Probe::Blind(_) => None,
+    });
+    for (name, what) in blindness::not_seen(rungs) {
         println!(
             "  {name}: {what}{}",
             by(blindness::accepted(config, name, today))

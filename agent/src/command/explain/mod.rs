@@ -285,7 +285,7 @@ It fires when, by sensor, there are at least
 
 - gap: 1 in 1m
 
-of what is `gap: [blind]`,
+of what is `gap: [blind, unseen]`,
 and is resolved after 1m of silence. Its alert in Alertmanager is JagaSensorBlind.
 
 ## What to do
@@ -330,7 +330,7 @@ Times that a sensor lost events, went blind, or could not read its input.
 
 A limit in a rule: `gap: 1 in 1m`. It can be counted by sensor, host.
 
-Rules that count it: sensor-blind, data-lost.
+Rules that count it: sensor-blind, sensor-lowered, data-lost.
 ",
         );
     }

@@ -1,44 +1,11 @@
 //! The bytes that the kernel side hands over, as values. Pure; the shapes are those of `bpf/*.bpf.c`.
 
-use jaga_rules::event::Actor;
-
-use crate::sensor::host::seen::{Facts, Who};
+pub(crate) use crate::sensor::fields::Fields;
+use crate::sensor::host::seen::{Facts, Who, actor};
 
 pub mod file;
 pub mod process;
 pub mod socket;
-
-/// Reads fields off the front, in the machine's byte order. `None` once the bytes run out.
-#[derive(Clone, Copy)]
-pub(crate) struct Fields<'a>(pub &'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(head)
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_ne_bytes)
-    }
-
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_ne_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_ne_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_ne_bytes)
-    }
-}
 
 /// "None" in `loginuid` and `sessionid`.
 const UNSET: u32 = u32::MAX;
@@ -53,14 +20,17 @@ pub(crate) fn take_who(fields: &mut Fields<'_>) -> Option<Who> {
     let session = fields.u32()?;
     let login = (loginuid != UNSET && session != UNSET).then_some((loginuid, session));
     Some(Who {
-        actor: Actor { pid, start },
+        actor: actor(pid, start),
         facts: Facts { uid, login, cgroup },
     })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use jaga_rules::event::Actor;
+
     use super::*;
+    use crate::sensor::host::seen::NANOS_A_TICK as TICK;
 
     /// Bytes as the kernel side writes them.
     #[derive(Default)]
@@ -92,16 +62,16 @@ pub(crate) mod tests {
             self
         }
 
-        /// Process 7, started at 1000, user 33, no audit session, cgroup 5.
+        /// Process 7, started after a tick, user 33, no audit session, cgroup 5.
         pub(crate) fn who(self) -> Self {
-            self.u64(1000).u64(5).u32(7).u32(33).u32(UNSET).u32(UNSET)
+            self.u64(TICK).u64(5).u32(7).u32(33).u32(UNSET).u32(UNSET)
         }
     }
 
     pub(crate) const WHO: Who = Who {
         actor: Actor {
             pid: 7,
-            start: 1000,
+            start: TICK,
         },
         facts: Facts {
             uid: 33,

@@ -1,9 +1,6 @@
 //! The kernel's tables and rings as sources.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,11 +8,11 @@ use jaga_rules::event::{Gap, GapKind, Name};
 use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Attached, Lost};
-use super::decode::socket::{Ports, ephemeral, listening};
 use super::decode::{file, process, socket};
 use super::table::Table;
 use crate::sensor::host::addresses::Addresses;
 use crate::sensor::host::batch::Round;
+use crate::sensor::host::ports::Ports;
 use crate::sensor::host::seen::{Gone, Life, SocketCount};
 use crate::sensor::host::source;
 
@@ -183,7 +180,7 @@ impl Sockets {
         Ok(Self {
             counter: Counter::open(attached)?,
             netns,
-            ports: old_ports(),
+            ports: Ports::of_this_host(),
             interfaces: Addresses::default(),
         })
     }
@@ -220,16 +217,6 @@ fn gap(name: &str, kind: GapKind, lost: Lost, why: &str) -> Gap {
         events: lost.events + lost.skipped,
         bytes: lost.bytes,
         why: why.into(),
-    }
-}
-
-fn old_ports() -> Ports {
-    let read = |path: &str| fs::read_to_string(Path::new("/proc").join(path)).unwrap_or_default();
-    let tables = [read("thread-self/net/tcp"), read("thread-self/net/tcp6")];
-    let ports: BTreeSet<u16> = tables.iter().flat_map(|text| listening(text)).collect();
-    Ports {
-        listening: ports,
-        ephemeral: ephemeral(&read("sys/net/ipv4/ip_local_port_range")),
     }
 }
 

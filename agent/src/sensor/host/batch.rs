@@ -11,7 +11,7 @@ use jaga_rules::event::{Actor, Event, Fact, FileId, Flow, Name, Read, Sender, Se
 
 use super::hops::in_order_of_data;
 use super::roster::Roster;
-use super::seen::{FileCount, Gone, Kind, Life, SocketCount, What, Who};
+use super::seen::{By, FileCount, Gone, Kind, Life, SocketCount, What};
 
 /// What one round of draining brought.
 #[derive(Debug, Default)]
@@ -68,15 +68,16 @@ impl Teller {
             ..Deeds::default()
         };
         for count in round.files {
-            self.introduce(count.who, &mut events);
-            deeds.add_file(count, stores);
+            let actor = self.introduce(count.who, &mut events, &mut leaving);
+            deeds.add_file(actor.unwrap_or(Actor::NOBODY), count, stores);
         }
         for (store, bytes) in round.overflow {
             deeds.store_reads.extend(by_nobody(store, bytes, stores));
         }
         for (count, interface) in round.sends {
-            self.introduce(count.who, &mut events);
-            deeds.add_send(&count, interface);
+            let actor = self.introduce(count.who, &mut events, &mut leaving);
+            let sender = actor.map_or(Sender::Unknown, Sender::Actor);
+            deeds.add_send(sender, &count, interface);
         }
         events.extend(deeds.in_order());
         events.extend(
@@ -108,15 +109,31 @@ impl Teller {
         (files(emptied), files(ended))
     }
 
-    fn introduce(&mut self, who: Who, events: &mut Vec<Event>) {
-        events.extend(self.roster.meet(who));
+    /// Who it was, told before what it did. Whoever has ended since (a socket sends on for a while) leaves at the end.
+    fn introduce(
+        &mut self,
+        by: By,
+        events: &mut Vec<Event>,
+        leaving: &mut Vec<Actor>,
+    ) -> Option<Actor> {
+        match by {
+            By::Process(who) => {
+                if let Some(event) = self.roster.meet(who) {
+                    events.push(event);
+                    leaving.extend((!self.roster.lives(who.actor)).then_some(who.actor));
+                }
+                Some(who.actor)
+            }
+            By::Ended(pid) => self.roster.latest(pid),
+            By::Nobody => None,
+        }
     }
 }
 
 /// A read by whoever is not known: the store's total stays true, the names are lost.
 fn by_nobody(store: usize, bytes: u64, stores: &[Name]) -> Option<Read> {
     Some(Read {
-        actor: Actor { pid: 0, start: 0 },
+        actor: Actor::NOBODY,
         file: FileId {
             fs: 0,
             inode: store as u64,
@@ -145,12 +162,11 @@ struct Deeds {
     writes: Vec<Wrote>,
     reads: Vec<Read>,
     /// Old connections differ by a port that is then summed over.
-    sends: BTreeMap<(Actor, Flow, Option<Name>), (u64, u32)>,
+    sends: BTreeMap<(Sender, Flow, Option<Name>), (u64, u32)>,
 }
 
 impl Deeds {
-    fn add_file(&mut self, count: FileCount, stores: &[Name]) {
-        let actor = count.who.actor;
+    fn add_file(&mut self, actor: Actor, count: FileCount, stores: &[Name]) {
         let (file, bytes, size) = (count.file, count.bytes, count.size);
         if count.kind == Kind::Write {
             self.writes.push(Wrote {
@@ -172,12 +188,12 @@ impl Deeds {
             store,
             bytes,
             size,
-            estimated: count.kind == Kind::Mapped,
+            estimated: count.kind != Kind::Read,
         });
     }
 
-    fn add_send(&mut self, count: &SocketCount, interface: Option<Name>) {
-        let key = (count.who.actor, count.flow, interface);
+    fn add_send(&mut self, sender: Sender, count: &SocketCount, interface: Option<Name>) {
+        let key = (sender, count.flow, interface);
         let sum = self.sends.entry(key).or_default();
         sum.0 += count.bytes;
         sum.1 += count.connections;
@@ -185,9 +201,9 @@ impl Deeds {
 
     fn in_order(self) -> impl Iterator<Item = Event> {
         let sends = self.sends.into_iter().map(|(key, (bytes, connections))| {
-            let (actor, flow, interface) = key;
+            let (sender, flow, interface) = key;
             Event::Sent(Sent {
-                sender: Sender::Actor(actor),
+                sender,
                 flow,
                 bytes,
                 connections,
@@ -215,7 +231,7 @@ mod tests {
 
     fn file(pid: u32, kind: Kind, store: Option<usize>) -> FileCount {
         FileCount {
-            who: who(pid, 0),
+            who: By::Process(who(pid, 0)),
             file: FileId {
                 fs: 1,
                 inode: 2,
@@ -237,7 +253,7 @@ mod tests {
             opener: Opener::Local,
         };
         let count = SocketCount {
-            who: who(pid, 0),
+            who: By::Process(who(pid, 0)),
             flow,
             netns: 1,
             bytes: 10,
@@ -322,7 +338,8 @@ mod tests {
             sends: vec![send(9)],
             ..Round::default()
         };
-        assert_eq!(kinds(&teller.tell(round, &[])), ["known", "read", "sent"]);
+        let told = ["known", "read", "sent", "exit"];
+        assert_eq!(kinds(&teller.tell(round, &[])), told, "and it is gone");
     }
 
     #[test]
@@ -357,14 +374,14 @@ mod tests {
     fn a_deleted_file_is_gone_after_its_last_write() {
         let mut teller = Teller::new(roster());
         let events = teller.tell(life_of_a_file(Some(5), Some(6)), &[]);
-        assert_eq!(kinds(&events), ["known", "wrote", "gone"]);
+        assert_eq!(kinds(&events), ["known", "wrote", "gone", "exit"]);
     }
 
     #[test]
     fn a_file_that_is_emptied_and_filled_again_keeps_what_was_filled() {
         let mut teller = Teller::new(roster());
         let events = teller.tell(life_of_a_file(Some(7), Some(6)), &[]);
-        assert_eq!(kinds(&events), ["known", "gone", "wrote"]);
+        assert_eq!(kinds(&events), ["known", "gone", "wrote", "exit"]);
         let late = teller.tell(life_of_a_file(None, Some(6)), &[]);
         assert_eq!(kinds(&late), Vec::<&str>::new());
         let next = teller.tell(life_of_a_file(None, Some(8)), &[]);

@@ -27,8 +27,8 @@ pub struct Drain {
     pub stop: Arc<AtomicBool>,
     /// The stores' names.
     pub stores: StoreNames,
-    /// Subjects that see nothing, and why.
-    pub blind: Vec<(&'static str, String)>,
+    /// What is not seen, told again and again.
+    pub unseen: Vec<Gap>,
 }
 
 impl Drain {
@@ -42,7 +42,7 @@ impl Drain {
             batch.extend(events);
             self.add_gaps(gaps, &mut batch);
             if round % rounds_between == 0 {
-                batch.extend(self.blind.iter().map(|(subject, why)| blind(subject, why)));
+                batch.extend(self.unseen.iter().cloned().map(Event::Gap));
             }
             if !self.hand_over(std::mem::take(&mut batch)) || last {
                 return;
@@ -96,12 +96,18 @@ fn subject(name: &str) -> &'static str {
     }
 }
 
-fn blind(subject: &str, why: &str) -> Event {
-    Event::Gap(Gap {
-        sensor: subject.into(),
-        kind: GapKind::Blind,
+/// That a subject sees nothing.
+pub fn blind(subject: &str, why: &str) -> Gap {
+    unseen(subject, GapKind::Blind, why)
+}
+
+/// That a subject sees less, by the name under which somebody may answer for it.
+pub fn unseen(name: &str, kind: GapKind, why: &str) -> Gap {
+    Gap {
+        sensor: name.into(),
+        kind,
         events: 0,
         bytes: 0,
         why: why.into(),
-    })
+    }
 }

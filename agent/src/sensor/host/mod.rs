@@ -9,33 +9,68 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jaga_rules::config::{Choice, Config, Store};
+use jaga_rules::event::{Gap, GapKind};
 
-use self::drain::Drain;
+use self::drain::{Drain, blind};
 use self::source::{Files, Lives, Raised, Rung, Sockets, Wish};
 use self::stores::{StoreNames, Stores};
 use self::watch::Watch;
-use super::{Feed, HealthTable, OFF, Probe, ebpf};
+#[cfg(feature = "ebpf")]
+use super::ebpf;
+#[cfg(feature = "pcap")]
+use super::pcap;
+use super::{Feed, HealthTable, OFF, Probe, fanotify, inotify, proc, sock_diag};
+use crate::state::rung::Rungs;
 
 pub mod addresses;
 pub mod batch;
 mod containers;
 mod drain;
 mod hops;
-mod names;
+pub(crate) mod names;
+pub mod ports;
 mod roster;
 pub mod seen;
 pub mod source;
 pub mod stores;
 pub mod watch;
 
-/// Ways to see process life, the best first.
-const PROCESSES: [Rung<dyn Lives>; 1] = [ebpf::processes];
-/// Ways to see reads and writes, the best first.
-const FILES: [Rung<dyn Files>; 2] = [ebpf::files, ebpf::files_by_function];
-/// Ways to see what passes through local sockets and comes from remote stores, the best first.
-const CHANNELS: [Rung<dyn Files>; 2] = [ebpf::channels, ebpf::channels_by_function];
-/// Ways to see sends, the best first.
-const SOCKETS: [Rung<dyn Sockets>; 2] = [ebpf::sockets, ebpf::sockets_by_function];
+/// Ways to see a subject with the numbers of their rungs, the best first.
+type Ladder<S> = &'static [(u8, Rung<S>)];
+
+/// Ways to see process life.
+const PROCESSES: Ladder<dyn Lives> = &[
+    #[cfg(feature = "ebpf")]
+    (1, ebpf::processes),
+    (3, proc::connector),
+    (4, proc::scan),
+];
+/// Ways to see reads and writes.
+const FILES: Ladder<dyn Files> = &[
+    #[cfg(feature = "ebpf")]
+    (1, ebpf::files),
+    #[cfg(feature = "ebpf")]
+    (2, ebpf::files_by_function),
+    (3, fanotify::files),
+    (4, inotify::files),
+];
+/// Ways to see what passes through local sockets and comes from remote stores.
+const CHANNELS: Ladder<dyn Files> = &[
+    #[cfg(feature = "ebpf")]
+    (1, ebpf::channels),
+    #[cfg(feature = "ebpf")]
+    (2, ebpf::channels_by_function),
+];
+/// Ways to see sends.
+const SOCKETS: Ladder<dyn Sockets> = &[
+    #[cfg(feature = "ebpf")]
+    (1, ebpf::sockets),
+    #[cfg(feature = "ebpf")]
+    (2, ebpf::sockets_by_function),
+    (3, sock_diag::sockets),
+    #[cfg(feature = "pcap")]
+    (4, pcap::booking::sockets),
+];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
 pub const NOT_SEEN: [(&str, &str); 5] = [
@@ -88,34 +123,67 @@ impl StoresHandle {
 /// and is told as a gap every ten seconds.
 #[must_use]
 pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicBool>) -> Started {
+    start_after(&Rungs::new(), config, feed, health, stop)
+}
+
+/// The same on a host on which subjects have stood on these rungs before: one that stands on a lower one tells.
+#[must_use]
+pub fn start_after(
+    best: &Rungs,
+    config: &Config,
+    feed: Feed,
+    health: HealthTable,
+    stop: Arc<AtomicBool>,
+) -> Started {
     let wanted = Wanted::new(config);
     let wish = wish(config);
-    let mut blind = Vec::new();
+    let mut unseen = Vec::new();
     let processes = raise(
         "processes",
-        &PROCESSES,
+        PROCESSES,
         wanted.processes,
         &wish,
         &health,
-        &mut blind,
+        &mut unseen,
     );
-    let mut files = raise("files", &FILES, wanted.files, &wish, &health, &mut blind);
+    let mut files = raise("files", FILES, wanted.files, &wish, &health, &mut unseen);
     let mut channels = raise(
         "channels",
-        &CHANNELS,
-        wanted.files,
+        CHANNELS,
+        wanted.channels,
         &wish,
         &health,
-        &mut blind,
+        &mut unseen,
     );
     let sockets = raise(
         "sockets",
-        &SOCKETS,
+        SOCKETS,
         wanted.sockets,
         &wish,
         &health,
-        &mut blind,
+        &mut unseen,
     );
+    let rungs = [
+        (
+            "processes",
+            wanted.processes,
+            processes.as_ref().map(|raised| (raised.rung, &*raised.how)),
+        ),
+        (
+            "files",
+            wanted.files,
+            files.as_ref().map(|raised| (raised.rung, &*raised.how)),
+        ),
+        (
+            "sockets",
+            wanted.sockets,
+            sockets.as_ref().map(|raised| (raised.rung, &*raised.how)),
+        ),
+    ];
+    unseen.extend(rungs.into_iter().filter_map(|(subject, choice, raised)| {
+        let (rung, how) = raised?;
+        lowered(subject, *best.get(subject)?, choice, rung, how)
+    }));
     let names = StoreNames::default();
     let how = files.as_ref().map(|files| files.how.clone());
     let places = [files.as_mut(), channels.as_mut()];
@@ -135,7 +203,7 @@ pub fn start(config: &Config, feed: Feed, health: HealthTable, stop: Arc<AtomicB
         health,
         stop,
         stores: names,
-        blind,
+        unseen,
     };
     let subjects = Subjects {
         processes,
@@ -177,7 +245,7 @@ fn open<S: ?Sized>(
     match (raised?.open)() {
         Ok(source) => Some(source),
         Err(why) => {
-            drain.blind.push((subject, why));
+            drain.unseen.push(blind(subject, &why));
             None
         }
     }
@@ -189,29 +257,35 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
     let wanted = Wanted::new(config);
     let wish = wish(config);
     vec![
-        ("files", tried(wanted.files, || climb(&FILES, &wish))),
-        ("channels", tried(wanted.files, || climb(&CHANNELS, &wish))),
-        ("sockets", tried(wanted.sockets, || climb(&SOCKETS, &wish))),
-        (
-            "processes",
-            tried(wanted.processes, || climb(&PROCESSES, &wish)),
-        ),
+        ("files", tried(FILES, wanted.files, &wish)),
+        ("channels", tried(CHANNELS, wanted.channels, &wish)),
+        ("sockets", tried(SOCKETS, wanted.sockets, &wish)),
+        ("processes", tried(PROCESSES, wanted.processes, &wish)),
     ]
 }
 
-fn tried<S: ?Sized>(wanted: bool, climb: impl FnOnce() -> Result<Raised<S>, String>) -> Probe {
-    if wanted {
-        let tried = climb().map(|raised| (raised.rung, raised.how));
-        tried.map_or_else(Probe::Blind, |(rung, how)| Probe::Sees { rung, how })
-    } else {
-        Probe::Off
+fn tried<S: ?Sized>(ladder: Ladder<S>, choice: Choice, wish: &Wish) -> Probe {
+    if choice == Choice::Off {
+        return Probe::Off;
+    }
+    match climb(ladder, choice, wish) {
+        Ok(raised) => Probe::Sees {
+            rung: raised.rung,
+            how: raised.how,
+        },
+        Err(why) => Probe::Blind(why),
     }
 }
 
 /// The best rung that attaches, with why the better ones do not; else why none does.
-fn climb<S: ?Sized>(rungs: &[Rung<S>], wish: &Wish) -> Result<Raised<S>, String> {
+fn climb<S: ?Sized>(ladder: Ladder<S>, choice: Choice, wish: &Wish) -> Result<Raised<S>, String> {
+    let best = match choice {
+        Choice::Auto => 1,
+        Choice::From(rung) => rung,
+        Choice::Off => return Err(OFF.to_owned()),
+    };
     let mut refused: Vec<String> = Vec::new();
-    for rung in rungs {
+    for (_, rung) in ladder.iter().filter(|(number, _)| *number >= best) {
         match rung(wish) {
             Ok(mut raised) => {
                 let better = refused
@@ -223,22 +297,21 @@ fn climb<S: ?Sized>(rungs: &[Rung<S>], wish: &Wish) -> Result<Raised<S>, String>
             Err(why) => refused.push(why),
         }
     }
+    if refused.is_empty() {
+        return Err(format!("no rung from {best} on: choose `auto`"));
+    }
     Err(refused.join("; "))
 }
 
 fn raise<S: ?Sized>(
     subject: &'static str,
-    rungs: &[Rung<S>],
-    wanted: bool,
+    ladder: Ladder<S>,
+    choice: Choice,
     wish: &Wish,
     health: &HealthTable,
-    blind: &mut Vec<(&'static str, String)>,
+    unseen: &mut Vec<Gap>,
 ) -> Option<Raised<S>> {
-    let raised = if wanted {
-        climb(rungs, wish)
-    } else {
-        Err(OFF.to_owned())
-    };
+    let raised = climb(ladder, choice, wish);
     health.update(subject, |health| {
         health.up = raised.is_ok();
         health.rung = raised.as_ref().map_or(0, |raised| raised.rung);
@@ -248,8 +321,22 @@ fn raise<S: ?Sized>(
         };
     });
     raised
-        .map_err(|why| blind.extend(wanted.then_some((subject, why))))
+        .map_err(|why| unseen.extend((choice != Choice::Off).then(|| blind(subject, &why))))
         .ok()
+}
+
+/// Whether a subject stands lower than it did, and than it was asked to.
+fn lowered(subject: &str, best: u8, choice: Choice, rung: u8, how: &str) -> Option<Gap> {
+    let asked = match choice {
+        Choice::From(rung) => rung,
+        Choice::Auto | Choice::Off => 1,
+    };
+    let why = format!(
+        "{subject} were seen on rung {best} and now on rung {rung}: {how}; boot the former kernel, or let somebody \
+         answer for '{subject}-rung-{rung}' under accept:"
+    );
+    let name = format!("{subject}-rung-{rung}");
+    (rung > best.max(asked)).then(|| drain::unseen(&name, GapKind::LowerRung, &why))
 }
 
 /// Places the stores' roots now, and follows their changes on a thread of its own: a dead network file system
@@ -271,6 +358,7 @@ fn wish(config: &Config) -> Wish {
     Wish {
         namespaces: config.agent.sensors.namespaces,
         netns: own_netns(),
+        interfaces: config.agent.sensors.interfaces.clone(),
     }
 }
 
@@ -281,25 +369,49 @@ fn own_netns() -> u32 {
         .unwrap_or_default()
 }
 
-/// Which subjects somebody wants.
+/// Whoever chose a rung of files that has no channels beside it has chosen not to see them.
+fn channels_beside(files: Choice) -> Choice {
+    match files {
+        Choice::From(rung) if CHANNELS.iter().all(|(number, _)| *number < rung) => Choice::Off,
+        Choice::From(_) | Choice::Auto | Choice::Off => files,
+    }
+}
+
+/// Which subjects somebody wants, and from which rung on.
 struct Wanted {
-    files: bool,
-    sockets: bool,
-    processes: bool,
+    files: Choice,
+    channels: Choice,
+    sockets: Choice,
+    processes: Choice,
 }
 
 impl Wanted {
     /// Processes are what the other two are told of: wanted as soon as one of these is.
     fn new(config: &Config) -> Self {
         let sensors = &config.agent.sensors;
-        let (files, sockets) = (
-            sensors.files == Choice::Auto,
-            sensors.sockets == Choice::Auto,
-        );
+        let (files, sockets) = (sensors.files, sensors.sockets);
+        let none = files == Choice::Off && sockets == Choice::Off;
         Self {
             files,
+            channels: channels_beside(files),
             sockets,
-            processes: files || sockets,
+            processes: if none { Choice::Off } else { sensors.processes },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_lower_than_before_tells_unless_it_was_asked_to() {
+        let told =
+            |best, choice, rung| lowered("files", best, choice, rung, "how").map(|gap| gap.sensor);
+        assert_eq!(told(1, Choice::Auto, 3).as_deref(), Some("files-rung-3"));
+        assert_eq!(told(3, Choice::Auto, 3), None);
+        assert_eq!(told(3, Choice::Auto, 1), None);
+        assert_eq!(told(1, Choice::From(3), 3), None);
+        assert_eq!(told(1, Choice::From(3), 4).as_deref(), Some("files-rung-4"));
     }
 }

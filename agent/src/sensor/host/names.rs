@@ -9,7 +9,7 @@ use jaga_rules::event::{Actor, Identity, Login, Name};
 use nix::unistd::{Uid, User};
 
 use super::containers::Containers;
-use super::seen::Facts;
+use super::seen::{Facts, NANOS_A_TICK};
 
 /// Names kept of each kind; at the limit all are forgotten and looked up again.
 const LIMIT: usize = 65_536;
@@ -63,12 +63,19 @@ impl Names {
     pub fn exe(&self, actor: Actor) -> Name {
         let process = self.proc.join(actor.pid.to_string());
         let path = fs::read_link(process.join("exe")).unwrap_or_default();
-        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-        if start_ticks(&stat) == Some(actor.start / NANOS_A_TICK) {
+        if self.lives(actor) {
             path.to_string_lossy().into()
         } else {
             Name::default() // the pid has passed on to another process
         }
+    }
+
+    /// Whether this process runs.
+    #[must_use]
+    pub fn lives(&self, actor: Actor) -> bool {
+        let stat = self.proc.join(actor.pid.to_string()).join("stat");
+        let stat = fs::read_to_string(stat).unwrap_or_default();
+        start_ticks(&stat) == Some(actor.start / NANOS_A_TICK)
     }
 
     /// By the system's user database, else the number.
@@ -103,9 +110,6 @@ impl Names {
     }
 }
 
-/// `/proc/PID/stat` tells the start in ticks of 10 ms (USER_HZ is 100 on every Linux that jaga runs on).
-const NANOS_A_TICK: u64 = 10_000_000;
-
 fn remember<K: std::hash::Hash + Eq>(names: &mut HashMap<K, Name>, key: K, name: Name) {
     if names.len() >= LIMIT {
         names.clear();
@@ -114,14 +118,14 @@ fn remember<K: std::hash::Hash + Eq>(names: &mut HashMap<K, Name>, key: K, name:
 }
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)); the name in brackets may hold spaces and brackets.
-fn start_ticks(stat: &str) -> Option<u64> {
+pub(crate) fn start_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// The first mount of type cgroup2 in the text of `/proc/PID/mountinfo`: `/sys/fs/cgroup`, or
 /// `/sys/fs/cgroup/unified` beside the older hierarchies.
-fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
+pub(crate) fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
         file_system.starts_with("cgroup2 ").then_some(())?;
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_program_is_told_only_of_the_process_that_was_meant() {
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start = start_ticks(&stat).unwrap() * NANOS_A_TICK + 1;
+        let start = start_ticks(&stat).unwrap() * NANOS_A_TICK;
         let pid = std::process::id();
         let here = std::env::current_exe().unwrap();
         assert_eq!(&*names().exe(Actor { pid, start }), here.to_str().unwrap());

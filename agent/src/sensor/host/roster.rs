@@ -13,6 +13,8 @@ use super::seen::{Facts, Life, What, Who};
 #[derive(Debug)]
 pub struct Roster {
     told: HashMap<Actor, Told>,
+    /// Whoever was told last of each process id.
+    latest: HashMap<u32, Actor>,
     names: Names,
 }
 
@@ -29,6 +31,7 @@ impl Roster {
     pub fn new(names: Names) -> Self {
         Self {
             told: HashMap::new(),
+            latest: HashMap::new(),
             names,
         }
     }
@@ -62,6 +65,9 @@ impl Roster {
 
     /// Forgets a process; its exit, if it was known.
     pub fn leave(&mut self, actor: Actor) -> Option<Event> {
+        if self.latest.get(&actor.pid) == Some(&actor) {
+            self.latest.remove(&actor.pid);
+        }
         self.told.remove(&actor).map(|_| Event::Exit { actor })
     }
 
@@ -80,6 +86,23 @@ impl Roster {
         known.into_iter().chain(exits).collect()
     }
 
+    /// Whether it runs still.
+    #[must_use]
+    pub fn lives(&self, actor: Actor) -> bool {
+        self.names.lives(actor)
+    }
+
+    /// Whoever has, or had until it is told that it ended, this process id.
+    #[must_use]
+    pub fn latest(&self, pid: u32) -> Option<Actor> {
+        self.latest.get(&pid).copied()
+    }
+
+    fn tell(&mut self, actor: Actor, told: Told) {
+        self.latest.insert(actor.pid, actor);
+        self.told.insert(actor, told);
+    }
+
     fn known(&mut self, who: Who, parent: Option<Actor>, exe: Name) -> Event {
         let facts = who.facts;
         let told = Told {
@@ -87,7 +110,7 @@ impl Roster {
             parent,
             exe: exe.clone(),
         };
-        self.told.insert(who.actor, told);
+        self.tell(who.actor, told);
         Event::Known(Process {
             actor: who.actor,
             parent,
@@ -108,7 +131,7 @@ impl Roster {
             parent: Some(parent),
             exe,
         };
-        self.told.insert(child.actor, told);
+        self.tell(child.actor, told);
         Some(Event::Fork(Fork {
             parent,
             child: child.actor,
@@ -123,7 +146,7 @@ impl Roster {
             parent,
             exe: exe.clone(),
         };
-        self.told.insert(who.actor, told);
+        self.tell(who.actor, told);
         Event::Exec(Exec {
             actor: who.actor,
             exe,
@@ -223,6 +246,16 @@ pub(crate) mod tests {
         let actor = who(2, 0).actor;
         assert_eq!(roster.leave(actor), Some(Event::Exit { actor }));
         assert_eq!(roster.leave(actor), None);
+    }
+
+    #[test]
+    fn whoever_had_a_process_id_last_is_found_until_its_end_is_told() {
+        let mut roster = roster();
+        roster.hear(known(who(2, 0), who(1, 0), "/bin/sh"));
+        let actor = who(2, 0).actor;
+        assert_eq!(roster.latest(2), Some(actor));
+        roster.leave(actor);
+        assert_eq!(roster.latest(2), None);
     }
 
     #[test]

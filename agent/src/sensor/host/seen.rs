@@ -2,6 +2,17 @@
 
 use jaga_rules::event::{Actor, FileId, Flow};
 
+/// A tick, nanoseconds: `/proc/PID/stat` tells the start in these (USER_HZ is 100 on every Linux that jaga runs on).
+pub const NANOS_A_TICK: u64 = 10_000_000;
+
+/// The process of this id that started then, CLOCK_BOOTTIME nanoseconds. Every source makes its actors here: one
+/// that `/proc` told must equal one that the kernel side told. No pid comes around again within a tick.
+#[must_use]
+pub const fn actor(pid: u32, start: u64) -> Actor {
+    let start = start / NANOS_A_TICK * NANOS_A_TICK;
+    Actor { pid, start }
+}
+
 /// A process with what may change of it without an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Who {
@@ -9,6 +20,17 @@ pub struct Who {
     pub actor: Actor,
     /// Whose and where.
     pub facts: Facts,
+}
+
+/// Who did something, as far as a rung can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// This process.
+    Process(Who),
+    /// Whoever had this id last: it ended before it could be looked at.
+    Ended(u32),
+    /// Somebody on this host.
+    Nobody,
 }
 
 /// Users, audit session and cgroup, as numbers.
@@ -26,7 +48,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileCount {
     /// Who, as of the last access.
-    pub who: Who,
+    pub who: By,
     /// Which file.
     pub file: FileId,
     /// What it did.
@@ -48,6 +70,8 @@ pub enum Kind {
     Read,
     /// Mapped pages were touched: an estimate.
     Mapped,
+    /// Read, seen by a rung that cannot count.
+    Estimated,
     /// Written.
     Write,
 }
@@ -100,7 +124,7 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketCount {
     /// Who, as of the last send.
-    pub who: Who,
+    pub who: By,
     /// Over what.
     pub flow: Flow,
     /// Inode of the network namespace.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use jaga_rules::config::{Namespaces, Target};
+use jaga_rules::config::{Interfaces, Namespaces, Target};
 use jaga_rules::event::{Gap, Name};
 
 use super::batch::Round;
@@ -76,6 +76,8 @@ pub struct Wish {
     pub namespaces: Namespaces,
     /// The agent's own network namespace, by its inode.
     pub netns: u32,
+    /// Whose packets are counted, where nothing better is had.
+    pub interfaces: Interfaces,
 }
 
 /// One way to see a subject, tried where the better ones do not attach.

@@ -13,14 +13,12 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use pcap::{Active, Capture, Device};
 
+use super::SENSOR;
 use super::flow::{Key, Tick};
 use super::frame::{Link, Packet, Seen, look, number};
 use super::vantage::Vantage;
 use super::witness::Witness;
 use crate::sensor::{Feed, HealthTable, OFF, Probe};
-
-/// Its name in health and gaps.
-pub const SENSOR: &str = "pcap";
 
 /// Enough for a ClientHello with post-quantum key shares, which the sending host still sees in one piece.
 const SNAPLEN: i32 = 4096;
@@ -233,7 +231,7 @@ fn notice(packet: &Packet<'_>, own: &Vantage, witness: &mut Witness, now: Tick) 
 }
 
 /// The addresses of all interfaces; none if they cannot be listed, which opening interfaces then tells.
-fn own_addresses() -> Vantage {
+pub(super) fn own_addresses() -> Vantage {
     let devices = Device::list().unwrap_or_default();
     let addresses = devices.iter().flat_map(|device| &device.addresses);
     let nets: Vec<IpNet> = addresses.map(|address| address.addr.into()).collect();
@@ -268,7 +266,7 @@ fn open_missing(
     problems
 }
 
-fn wanted_names(wanted: &Interfaces) -> Result<Vec<Name>, String> {
+pub(super) fn wanted_names(wanted: &Interfaces) -> Result<Vec<Name>, String> {
     match wanted {
         Interfaces::Off => Ok(Vec::new()),
         Interfaces::Named(names) => Ok(names.clone()),
@@ -316,7 +314,7 @@ fn open(name: &str) -> Result<(Capture<Active>, Link), String> {
 }
 
 /// libpcap's words for an interface that is not there differ by version and right: the system is asked.
-fn why_not(name: &str, error: &pcap::Error) -> String {
+pub(super) fn why_not(name: &str, error: &pcap::Error) -> String {
     match if_nametoindex(name) {
         Err(Errno::ENODEV) => {
             "there is no such interface; 'ip link' lists those there are, name one in 'sensors: interfaces'"

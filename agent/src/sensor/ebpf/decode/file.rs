@@ -3,7 +3,7 @@
 use jaga_rules::event::FileId;
 
 use super::{Fields, take_who};
-use crate::sensor::host::seen::{FileCount, Gone, Kind};
+use crate::sensor::host::seen::{By, FileCount, Gone, Kind};
 
 /// Decodes an entry; `None` if it has another shape.
 #[must_use]
@@ -24,7 +24,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<FileCount> {
     let last_at = value.u64()?;
     let store = usize::try_from(value.u64()?.cast_signed()).ok();
     Some(FileCount {
-        who: take_who(&mut value)?,
+        who: By::Process(take_who(&mut value)?),
         file,
         kind,
         store,
@@ -48,7 +48,7 @@ pub fn decode_gone(bytes: &[u8]) -> Option<Gone> {
 fn whole_pages_end_with_the_file(kind: Kind, bytes: u64, size: u64) -> u64 {
     match kind {
         Kind::Mapped => bytes.min(size),
-        Kind::Read | Kind::Write => bytes,
+        Kind::Read | Kind::Estimated | Kind::Write => bytes,
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(
             decode(&key, &value),
             Some(FileCount {
-                who: WHO,
+                who: By::Process(WHO),
                 file: FileId {
                     fs: 11,
                     inode: 12,

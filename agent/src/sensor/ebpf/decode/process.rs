@@ -1,9 +1,7 @@
 //! Records of process life: made, become a program, ended, already there.
 
-use jaga_rules::event::Actor;
-
 use super::{Fields, take_who};
-use crate::sensor::host::seen::{Life, What};
+use crate::sensor::host::seen::{Life, What, actor};
 
 /// Decodes a record; `None` if it is cut or of an unknown kind.
 #[must_use]
@@ -24,10 +22,7 @@ fn take(fields: &mut Fields<'_>) -> Option<Life> {
     let cgroup_len = fields.u16()?;
     let who = take_who(fields)?;
     let parent_start = fields.u64()?;
-    let parent = Actor {
-        start: parent_start,
-        pid: fields.u32()?,
-    };
+    let parent = actor(fields.u32()?, parent_start);
     let cut = fields.u32()? != 0;
     let exe = path(fields.take(exe_len.into())?, cut);
     let cgroup = path(fields.take(cgroup_len.into())?, false);
@@ -76,7 +71,7 @@ mod tests {
             .u16(lengths(exe))
             .u16(lengths(cgroup))
             .who()
-            .u64(900)
+            .u64(900_000_000)
             .u32(1)
             .u32(cut)
             .bytes(exe)
@@ -101,7 +96,7 @@ mod tests {
     fn a_fork_that_does_not_change_cgroup_tells_none() {
         let life = decode(&record(1, 0, b"", b"").0).unwrap();
         assert_eq!(life.cgroup, None);
-        let parent = Actor { pid: 1, start: 900 };
+        let parent = actor(1, 900_000_000);
         assert_eq!(life.what, What::Fork { parent });
     }
 

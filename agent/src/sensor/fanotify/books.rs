@@ -1,0 +1,461 @@
+//! How much of each open file was read, estimated from what `/proc` tells while it is open.
+//!
+//! What moved is a descriptor's position, and a process's count of bytes read (`rchar`), which holds pipes and sockets
+//! too and is shared among the files that it has open. Where neither tells, a file counts as read to its end: an
+//! estimate may be too high, a leak may not be missed.
+
+use std::collections::BTreeMap;
+
+use jaga_rules::event::FileId;
+
+use crate::sensor::host::seen::By;
+
+/// Processes with open files that are followed. Beyond, a file counts as read to its end when it is closed.
+const READERS: usize = 16_384;
+/// Files that are followed in each.
+const FILES: usize = 4_096;
+/// Looks for which a process without open files is remembered: what it reads next is told from what it read before.
+const IDLE: u16 = 240;
+/// Looks for which one that is gone is remembered: what it closed at its end may be told late.
+const GONE: u8 = 4;
+
+/// A file, and which store it lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Which.
+    pub file: FileId,
+    /// Device and inode as `stat` tells them.
+    pub inode: u64,
+    /// The store, by index; `None` for what may carry store data.
+    pub store: Option<usize>,
+    /// Its size now, bytes.
+    pub size: u64,
+}
+
+/// So many bytes of a file were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// By whom.
+    pub by: By,
+    /// Of what.
+    pub seen: Seen,
+    /// How many.
+    pub bytes: u64,
+}
+
+/// Where a descriptor of a file stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// At this byte.
+    At(u64),
+    /// It cannot be read from.
+    WriteOnly,
+    /// The process has none: it is mapped, or somebody else has it.
+    Nowhere,
+}
+
+/// Open files by process.
+#[derive(Debug, Default)]
+pub struct Books {
+    readers: BTreeMap<u32, Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    by: By,
+    rchar: u64,
+    /// Bytes that it has read and no file has got yet.
+    pool: u64,
+    /// Looks since it had a file open.
+    idle: u16,
+    /// Looks since it is gone.
+    gone: u8,
+    open: BTreeMap<FileId, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    seen: Seen,
+    /// How many times it is open.
+    times: u32,
+    booked: u64,
+    position: u64,
+    /// Looked at this often without a descriptor.
+    missing: u8,
+    /// Somebody else reads through its descriptor.
+    elsewhere: bool,
+    writes_only: bool,
+}
+
+impl Open {
+    fn left(&self) -> u64 {
+        self.seen.size.saturating_sub(self.booked)
+    }
+
+    fn book(&mut self, by: By, bytes: u64) -> Option<Estimate> {
+        self.booked += bytes;
+        (bytes > 0).then_some(Estimate {
+            by,
+            seen: self.seen,
+            bytes,
+        })
+    }
+}
+
+impl Reader {
+    fn sample(&mut self, rchar: Option<u64>) {
+        if let Some(rchar) = rchar {
+            self.pool += rchar.saturating_sub(self.rchar);
+            self.rchar = rchar;
+        }
+    }
+}
+
+impl Books {
+    /// A process opened a file. `rchar`: its count, unless it is gone.
+    pub fn opened(&mut self, pid: u32, by: By, rchar: Option<u64>, seen: Seen) {
+        if self.readers.len() >= READERS && !self.readers.contains_key(&pid) {
+            return;
+        }
+        let reader = self.readers.entry(pid).or_insert_with(|| Reader {
+            by,
+            rchar: rchar.unwrap_or(0),
+            // It may have read this file and others before anybody looked.
+            pool: rchar.unwrap_or(0),
+            idle: 0,
+            gone: 0,
+            open: BTreeMap::new(),
+        });
+        reader.by = by;
+        reader.idle = 0;
+        reader.sample(rchar);
+        if reader.open.len() >= FILES && !reader.open.contains_key(&seen.file) {
+            return;
+        }
+        let open = reader.open.entry(seen.file).or_insert(Open {
+            seen,
+            times: 0,
+            booked: 0,
+            position: 0,
+            missing: 0,
+            elsewhere: false,
+            writes_only: false,
+        });
+        open.times += 1;
+        open.seen.size = open.seen.size.max(seen.size);
+    }
+
+    /// A file that was open before anybody looked, at this position: what was read until then is no news.
+    pub fn was_open(&mut self, pid: u32, by: By, rchar: Option<u64>, seen: Seen, position: u64) {
+        self.opened(pid, by, rchar, seen);
+        if let Some(reader) = self.readers.get_mut(&pid)
+            && let Some(open) = reader.open.get_mut(&seen.file)
+        {
+            open.position = position;
+            reader.pool = 0;
+        }
+    }
+
+    /// A process closed a file that it could not write to. `rchar`: its count, unless it is gone.
+    pub fn closed(&mut self, pid: u32, by: By, rchar: Option<u64>, seen: Seen) -> Option<Estimate> {
+        let Some(reader) = self.readers.get_mut(&pid) else {
+            // Opened by somebody else, or before anybody looked.
+            let bytes = rchar.map_or(seen.size, |rchar| rchar.min(seen.size));
+            return (bytes > 0).then_some(Estimate { by, seen, bytes });
+        };
+        reader.sample(rchar);
+        let Some(open) = reader.open.get_mut(&seen.file) else {
+            let bytes = at_most(seen.size, reader.pool, rchar.is_none());
+            reader.pool = reader.pool.saturating_sub(bytes);
+            return (bytes > 0).then_some(Estimate { by, seen, bytes });
+        };
+        open.seen.size = open.seen.size.max(seen.size);
+        let no_trace = reader.pool == 0 && open.booked == 0;
+        let bytes = at_most(
+            open.left(),
+            reader.pool,
+            rchar.is_none() || no_trace || open.elsewhere,
+        );
+        reader.pool = reader.pool.saturating_sub(bytes);
+        // A process that is gone is called by the name that it had.
+        let by = match by {
+            By::Process(_) => by,
+            By::Ended(_) | By::Nobody => reader.by,
+        };
+        let estimate = open.book(by, bytes);
+        open.times = open.times.saturating_sub(1);
+        if open.times == 0 {
+            reader.open.remove(&seen.file);
+        }
+        if reader.open.is_empty() && rchar.is_none() {
+            self.readers.remove(&pid);
+        }
+        estimate
+    }
+
+    /// A process closed a file that it could write to; how large it was when it was opened. What was only written is
+    /// not read, and one that is as large as before may have been.
+    pub fn written(
+        &mut self,
+        pid: u32,
+        rchar: Option<u64>,
+        seen: Seen,
+    ) -> (Option<u64>, Option<Estimate>) {
+        let Some(reader) = self.readers.get_mut(&pid) else {
+            return (None, None);
+        };
+        reader.sample(rchar);
+        let Some(mut open) = reader.open.remove(&seen.file) else {
+            return (None, None);
+        };
+        let before = open.seen.size;
+        let read_too = before == seen.size && !open.writes_only;
+        let bytes = if read_too {
+            open.left().min(reader.pool)
+        } else {
+            0
+        };
+        reader.pool -= bytes;
+        (Some(before), open.book(reader.by, bytes))
+    }
+
+    /// The processes with open files, and the inodes of these.
+    pub fn open(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = (FileId, u64)>)> {
+        self.readers.iter().map(|(pid, reader)| {
+            let files = reader.open.values();
+            (*pid, files.map(|open| (open.seen.file, open.seen.inode)))
+        })
+    }
+
+    /// What a process that has files open has read of them since it was last looked at.
+    pub fn looked_at(
+        &mut self,
+        pid: u32,
+        rchar: Option<u64>,
+        stands: &[(FileId, Stand)],
+    ) -> Vec<Estimate> {
+        let Some(reader) = self.readers.get_mut(&pid) else {
+            return Vec::new();
+        };
+        let mut told = Vec::new();
+        reader.sample(rchar);
+        reader.idle += u16::from(reader.open.is_empty());
+        let mut still = Vec::new();
+        for (file, stand) in stands {
+            let Some(open) = reader.open.get_mut(file) else {
+                continue;
+            };
+            let bytes = match stand {
+                Stand::At(position) => {
+                    open.missing = 0;
+                    let moved = position.saturating_sub(open.position);
+                    open.position = *position;
+                    open.elsewhere |= moved > reader.pool;
+                    if moved == 0 {
+                        still.push(*file);
+                    }
+                    moved
+                }
+                Stand::WriteOnly => {
+                    open.writes_only = true;
+                    0
+                }
+                // Twice: it may have been closed since the events were read.
+                Stand::Nowhere if open.missing == 1 => {
+                    open.missing = 2;
+                    open.left()
+                }
+                Stand::Nowhere => {
+                    open.missing = open.missing.max(1);
+                    0
+                }
+            };
+            reader.pool = reader.pool.saturating_sub(bytes);
+            told.extend(open.book(reader.by, bytes));
+        }
+        // Reads at a place of their own (pread) move no position: these files share what is left.
+        let share = reader.pool / (still.len() as u64).max(1);
+        for file in still {
+            if let Some(open) = reader.open.get_mut(&file) {
+                let bytes = share.min(open.left());
+                told.extend(open.book(reader.by, bytes));
+            }
+        }
+        reader.pool = 0;
+        told
+    }
+
+    /// Forgets who is gone, and who has had nothing open for long.
+    pub fn forget(&mut self, is_gone: impl Fn(u32) -> bool) {
+        self.readers.retain(|pid, reader| {
+            reader.gone += u8::from(is_gone(*pid));
+            reader.idle < IDLE && reader.gone < GONE
+        });
+    }
+}
+
+fn at_most(size: u64, pool: u64, all: bool) -> u64 {
+    if all { size } else { size.min(pool) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY: By = By::Ended(7);
+
+    fn seen(inode: u64, size: u64) -> Seen {
+        let file = FileId {
+            fs: 1,
+            inode,
+            generation: 0,
+        };
+        Seen {
+            file,
+            inode,
+            store: Some(0),
+            size,
+        }
+    }
+
+    /// Books in which process 7 opened file 1 of 1,000 bytes when it had read 5,000 bytes.
+    fn books() -> Books {
+        let mut books = Books::default();
+        books.opened(7, BY, Some(0), seen(9, 1));
+        books.closed(7, BY, Some(5_000), seen(9, 1));
+        books.looked_at(7, Some(5_000), &[]);
+        books.opened(7, BY, Some(5_000), seen(1, 1_000));
+        books
+    }
+
+    fn bytes(told: impl IntoIterator<Item = Estimate>) -> u64 {
+        told.into_iter().map(|estimate| estimate.bytes).sum()
+    }
+
+    #[test]
+    fn a_file_is_read_at_most_once_and_as_far_as_the_process_has_read() {
+        assert_eq!(
+            bytes(books().closed(7, BY, Some(5_300), seen(1, 1_000))),
+            300
+        );
+        assert_eq!(
+            bytes(books().closed(7, BY, Some(9_999), seen(1, 1_000))),
+            1_000
+        );
+    }
+
+    #[test]
+    fn where_nothing_tells_it_was_read_to_its_end() {
+        assert_eq!(bytes(books().closed(7, BY, None, seen(1, 1_000))), 1_000);
+        // Mapped.
+        assert_eq!(
+            bytes(books().closed(7, BY, Some(5_000), seen(1, 1_000))),
+            1_000
+        );
+        // Opened by somebody else, who is not known.
+        assert_eq!(
+            bytes(Books::default().closed(8, BY, None, seen(1, 1_000))),
+            1_000
+        );
+        // The first two of a process, which it may have read before it was looked at.
+        let mut books = Books::default();
+        for file in [1, 2] {
+            books.opened(7, BY, Some(50_000), seen(file, 1_000));
+            let read = books.closed(7, BY, Some(50_100), seen(file, 1_000));
+            assert_eq!(bytes(read), 1_000);
+        }
+    }
+
+    #[test]
+    fn files_read_one_after_the_other_share_what_was_read() {
+        let mut books = books();
+        // Events come late: both were read before the first is looked at.
+        let first = books.closed(7, BY, Some(7_000), seen(1, 1_000));
+        books.opened(7, BY, Some(7_000), seen(2, 1_000));
+        let second = books.closed(7, BY, Some(7_000), seen(2, 1_000));
+        assert_eq!((bytes(first), bytes(second)), (1_000, 1_000));
+    }
+
+    #[test]
+    fn a_position_tells_while_the_file_is_open() {
+        let mut books = books();
+        let file = seen(1, 1_000).file;
+        assert_eq!(
+            bytes(books.looked_at(7, Some(5_400), &[(file, Stand::At(400))])),
+            400
+        );
+        assert_eq!(
+            bytes(books.looked_at(7, Some(5_400), &[(file, Stand::At(400))])),
+            0
+        );
+        assert_eq!(bytes(books.closed(7, BY, Some(6_000), seen(1, 1_000))), 600);
+    }
+
+    #[test]
+    fn reads_without_a_position_are_shared_and_end_with_the_file() {
+        let mut books = books();
+        let file = seen(1, 1_000).file;
+        let still = [(file, Stand::At(0))];
+        assert_eq!(bytes(books.looked_at(7, Some(5_700), &still)), 700);
+        assert_eq!(bytes(books.looked_at(7, Some(9_000), &still)), 300);
+        assert_eq!(bytes(books.looked_at(7, Some(10_000), &still)), 0);
+    }
+
+    #[test]
+    fn a_descriptor_that_somebody_else_reads_by_counts_to_the_end() {
+        let mut books = books();
+        let file = seen(1, 1_000).file;
+        assert_eq!(
+            bytes(books.looked_at(7, Some(5_000), &[(file, Stand::At(300))])),
+            300
+        );
+        assert_eq!(bytes(books.closed(7, BY, Some(5_000), seen(1, 1_000))), 700);
+    }
+
+    #[test]
+    fn what_has_no_descriptor_is_mapped() {
+        let mut books = books();
+        let file = seen(1, 1_000).file;
+        let nowhere = [(file, Stand::Nowhere)];
+        let told = [0; 3].map(|_| bytes(books.looked_at(7, Some(5_000), &nowhere)));
+        assert_eq!(told, [0, 1_000, 0]);
+    }
+
+    #[test]
+    fn what_was_written_is_not_read() {
+        let mut books = books();
+        let (before, read) = books.written(7, Some(9_000), seen(1, 3_000));
+        assert_eq!((before, bytes(read)), (Some(1_000), 0));
+    }
+
+    #[test]
+    fn what_was_read_before_the_start_is_no_news() {
+        let mut books = Books::default();
+        let file = seen(1, 1_000).file;
+        books.was_open(7, BY, Some(50_000), seen(1, 1_000), 600);
+        assert_eq!(
+            bytes(books.looked_at(7, Some(50_100), &[(file, Stand::At(700))])),
+            100
+        );
+    }
+
+    #[test]
+    fn what_was_read_before_a_file_was_opened_again_is_not_of_it() {
+        let mut books = books();
+        books.closed(7, BY, Some(6_000), seen(1, 1_000));
+        books.looked_at(7, Some(90_000), &[]);
+        books.forget(|_| false);
+        books.opened(7, BY, Some(90_100), seen(1, 1_000));
+        let read = books.closed(7, BY, Some(90_100), seen(1, 1_000));
+        assert_eq!(bytes(read), 100);
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten() {
+        let mut books = books();
+        books.forget(|pid| pid == 7);
+        assert_eq!(books.open().count(), 1, "its closes may be on their way");
+        (1..GONE).for_each(|_| books.forget(|pid| pid == 7));
+        assert_eq!(books.open().count(), 0);
+    }
+}

@@ -1,0 +1,178 @@
+//! The system calls: a group, its marks and events, and what is known of an open file.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What is listened for. Never FAN_ACCESS, which slows each read, and nothing that waits for an answer.
+const MASK: u64 = libc::FAN_OPEN | libc::FAN_CLOSE_WRITE | libc::FAN_CLOSE_NOWRITE;
+
+/// A group. Its queue has no limit of its own: the kernel books it to the agent's cgroup, whose limit it has, and
+/// says when it dropped something.
+#[derive(Debug)]
+pub(super) struct Group(File);
+
+impl Group {
+    /// # Errors
+    /// Without CAP_SYS_ADMIN, or on a kernel without fanotify.
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = libc::FAN_CLASS_NOTIF
+            | libc::FAN_CLOEXEC
+            | libc::FAN_NONBLOCK
+            | libc::FAN_UNLIMITED_QUEUE
+            | libc::FAN_UNLIMITED_MARKS;
+        let opened = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE | libc::O_NOATIME;
+        // SAFETY: takes numbers alone.
+        let fd = unsafe { libc::fanotify_init(flags, opened.cast_unsigned()) };
+        let fd = checked(fd)?;
+        // SAFETY: a new descriptor that nobody else has.
+        Ok(Self(unsafe { File::from_raw_fd(fd) }))
+    }
+
+    /// Listens to the whole file system that `path` lies on.
+    ///
+    /// # Errors
+    /// The kernel's; EINVAL before Linux 4.20.
+    pub(super) fn mark(&self, path: &Path) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
+        // SAFETY: the path ends with NUL and lives until the call returns.
+        let result = unsafe {
+            libc::fanotify_mark(
+                self.0.as_raw_fd(),
+                flags,
+                MASK,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+            )
+        };
+        checked(result).map(drop)
+    }
+
+    /// Fills the buffer with events; 0 if none waits.
+    ///
+    /// # Errors
+    /// The kernel's, such as EMFILE.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (&self.0).read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            other => other,
+        }
+    }
+
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone().map(OwnedFd::from)
+    }
+}
+
+/// The descriptor that came with an event.
+pub(super) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made it for this event, which is decoded once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// What is known of an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Status {
+    pub is_regular: bool,
+    pub device: (u32, u32),
+    pub inode: u64,
+    pub size: u64,
+    pub links: u32,
+    /// When it was last changed, seconds since 1970.
+    pub changed: i64,
+    /// The mount it was opened through (Linux 5.8).
+    pub mount: Option<u64>,
+}
+
+const MNT_ID: u32 = 0x1000; // STATX_MNT_ID
+
+/// Asks for it, without asking a server of a network file system.
+pub(super) fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
+    let mut status = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is empty and ends with NUL; `status` has room for what is written.
+    let result = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC,
+            libc::STATX_BASIC_STATS | MNT_ID,
+            status.as_mut_ptr(),
+        )
+    };
+    checked(result)?;
+    // SAFETY: all zero is a statx, and the call has succeeded.
+    let status = unsafe { status.assume_init() };
+    Ok(Status {
+        is_regular: u32::from(status.stx_mode) & libc::S_IFMT == libc::S_IFREG,
+        device: (status.stx_dev_major, status.stx_dev_minor),
+        inode: status.stx_ino,
+        size: status.stx_size,
+        links: status.stx_nlink,
+        changed: status.stx_ctime.tv_sec,
+        mount: (status.stx_mask & MNT_ID != 0).then_some(status.stx_mnt_id),
+    })
+}
+
+/// FS_IOC_GETVERSION: which file of this inode number it is; 0 where the file system does not tell.
+pub(super) fn generation(fd: BorrowedFd<'_>) -> u32 {
+    const GETVERSION: libc::c_ulong = 0x8008_7601; // _IOR('v', 1, long)
+    let mut version: libc::c_long = 0;
+    // SAFETY: `version` has room for the long that this call writes at the most.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), GETVERSION as _, &raw mut version) };
+    if result == 0 {
+        (version & 0xffff_ffff).unsigned_abs() as u32
+    } else {
+        0
+    }
+}
+
+/// FS_IOC_GETFSUUID (Linux 6.9).
+pub(super) fn uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    const GETFSUUID: libc::c_ulong = 0x8011_1500; // _IOR(0x15, 0, struct fsuuid2)
+    let mut answer = [0_u8; 17];
+    // SAFETY: `answer` is as large as struct fsuuid2: a length and sixteen bytes.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), GETFSUUID as _, answer.as_mut_ptr()) };
+    let [length, uuid @ ..] = answer;
+    (result == 0 && length == 16 && uuid != [0; 16]).then_some(uuid)
+}
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_as_the_standard_library_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, "12345").unwrap();
+        let file = File::open(&path).unwrap();
+        let told = status(file.as_fd()).unwrap();
+        let truth = file.metadata().unwrap();
+        assert_eq!(
+            (told.inode, told.size, told.links, told.changed),
+            (truth.ino(), 5, 1, truth.ctime())
+        );
+        assert!(told.is_regular);
+        let folder = File::open(directory.path()).unwrap();
+        assert!(!status(folder.as_fd()).unwrap().is_regular);
+        // Whatever the file system tells, it tells twice.
+        assert_eq!(generation(file.as_fd()), generation(file.as_fd()));
+        assert_eq!(uuid(file.as_fd()), uuid(folder.as_fd()));
+    }
+}
