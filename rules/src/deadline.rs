@@ -16,6 +16,8 @@ pub enum Due {
     Run(u32),
     /// A staging label may have expired: its slot.
     Label(u32),
+    /// What the wire is ahead of the sockets may have waited long enough.
+    Round,
 }
 
 /// All timers. An entry is a reminder to look, never an order: whoever is reminded asks its own state.

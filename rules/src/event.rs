@@ -264,8 +264,8 @@ pub struct Sent {
     pub interface: Option<Name>,
 }
 
-fn is_zero(value: &u32) -> bool {
-    *value == 0
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Who sent bytes.
@@ -349,6 +349,8 @@ pub enum Fact {
         /// Bytes, headers and retransmits included.
         bytes: u64,
     },
+    /// What was queued to leave by an interface to one remote since the last such fact, for the backstop.
+    Egress(Egress),
     /// How large a store is, for limits as a share of it.
     StoreSize {
         /// The store.
@@ -358,6 +360,51 @@ pub enum Fact {
         /// Number of files.
         files: u64,
     },
+}
+
+/// Packets as the kernel queued them, whatever any socket said of them; aggregated per remote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Egress {
+    /// By which interface; absent = of another network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Name>,
+    /// Where to, by the packet; absent = no IP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<IpAddr>,
+    /// Where the socket is connected to, if that is another address: rewritten on the way, or wrapped for a tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meant: Option<IpAddr>,
+    /// Whose packets they are.
+    pub origin: Origin,
+    /// The socket's transport, else the packet's.
+    pub protocol: Protocol,
+    /// Transport payload, each TCP sequence byte once where the socket tells.
+    pub bytes: u64,
+    /// Payload that the socket had sent before, or that is wrapped for a tunnel.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub again: u64,
+    /// Bytes as the interface counts them: the headers of every segment included.
+    pub frame_bytes: u64,
+    /// Segments.
+    pub frames: u64,
+}
+
+/// Whose packets they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Of a process's socket, in the agent's own network namespace.
+    Socket,
+    /// Of the kernel's own socket, or of none.
+    Kernel,
+    /// Passed on: they came in by another interface, from a container, a virtual machine or another host.
+    Forwarded,
+    /// On their way into a tunnel, whose own packets do not tell the socket.
+    Tunnel,
+    /// Of a socket of another network namespace, where they leave that.
+    Elsewhere,
+    /// Only how much the interface queued.
+    Frames,
 }
 
 /// Lost or unseen data: an event like any other, and loud.

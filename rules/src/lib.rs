@@ -1,6 +1,7 @@
 //! jaga decides here. Pure: no clock, file, socket, thread or environment; same input, same bytes out.
 
 pub mod alert;
+pub mod backstop;
 pub mod bucket;
 mod compile;
 pub mod config;

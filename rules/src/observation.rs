@@ -18,10 +18,18 @@ pub enum Subject {
     Read,
     /// Something was lost or is not seen.
     Gap,
+    /// Bytes left that no socket sent, or that went elsewhere than it said.
+    Wire,
 }
 
 /// All subjects, in order.
-pub const SUBJECTS: [Subject; 4] = [Subject::Send, Subject::Expose, Subject::Read, Subject::Gap];
+pub const SUBJECTS: [Subject; 5] = [
+    Subject::Send,
+    Subject::Expose,
+    Subject::Read,
+    Subject::Gap,
+    Subject::Wire,
+];
 
 /// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
 #[derive(Debug, Clone)]
@@ -87,6 +95,10 @@ pub struct Amounts {
     pub files_read: u64,
     /// Gaps.
     pub gaps: u64,
+    /// Bytes on the wire that no socket of this host says it sent.
+    pub unattributed_bytes: u64,
+    /// Bytes on the wire to another address than the socket's.
+    pub rewritten_bytes: u64,
 }
 
 impl Observation {
@@ -117,6 +129,8 @@ impl Observation {
                 read_bytes: 0,
                 files_read: 0,
                 gaps: 0,
+                unattributed_bytes: 0,
+                rewritten_bytes: 0,
             },
             held: Amount {
                 bytes: 0,

@@ -21,6 +21,8 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("sustained-rate.yaml"),
     pack!("store-mass-read.yaml"),
     pack!("served-in-bulk.yaml"),
+    pack!("unattributed-bytes.yaml"),
+    pack!("destination-rewritten.yaml"),
     pack!("sensor-blind.yaml"),
     pack!("sensor-lowered.yaml"),
     pack!("data-lost.yaml"),

@@ -80,6 +80,28 @@ impl Scopes {
         ))
     }
 
+    /// The scope of bytes of nobody known, by their address alone; `None` for loopback. What no router passes on stays
+    /// inside.
+    #[must_use]
+    pub fn of_address(config: &Config, address: IpAddr) -> Option<Scope> {
+        let address = canonical(address);
+        let named = config
+            .relays
+            .iter()
+            .any(|relay| relay.net.contains(&address));
+        if address.is_loopback() {
+            None
+        } else if stays_on_the_link(address) {
+            Some(Scope::Internal)
+        } else if !config.internal.iter().any(|net| net.contains(&address)) {
+            Some(Scope::External)
+        } else if named {
+            Some(Scope::Relay)
+        } else {
+            Some(Scope::Internal)
+        }
+    }
+
     /// A tunnel greets once and may live for days: what goes through it keeps it known.
     fn still_relays(&mut self, remote: SocketAddr, at: Stamp) -> bool {
         match self.relays_seen.get_mut(&remote) {
@@ -90,6 +112,15 @@ impl Scopes {
             Some(_) | None => false,
         }
     }
+}
+
+/// Multicast and link-local addresses.
+fn stays_on_the_link(address: IpAddr) -> bool {
+    address.is_multicast()
+        || match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        }
 }
 
 fn stays_here(local: IpAddr, remote: IpAddr) -> bool {

@@ -103,7 +103,9 @@ impl Trail {
         let bytes = amounts
             .exposed_bytes
             .max(amounts.sent_bytes)
-            .max(amounts.read_bytes);
+            .max(amounts.read_bytes)
+            .max(amounts.unattributed_bytes)
+            .max(amounts.rewritten_bytes);
         if seen.session != NOBODY {
             let actor = (seen.session, seen.exe, seen.user);
             book(&mut self.actors, actor, bytes);

@@ -43,6 +43,7 @@ impl Engine {
             tallies: Vec::new(),
             by_subject: std::array::from_fn(|_| Vec::new()),
             by_domain: false,
+            backstop: crate::backstop::Backstop::default(),
             deadlines: Deadlines::default(),
             totals: Totals::default(),
             pending_rows: Vec::new(),

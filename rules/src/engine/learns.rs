@@ -3,7 +3,7 @@
 use super::*;
 
 impl Engine {
-    pub(super) fn fact(&mut self, fact: &Fact) {
+    pub(super) fn fact(&mut self, fact: &Fact, output: &mut Output) {
         match fact {
             Fact::Name { address, name } => self.remote_names.learn(*address, name, self.now),
             Fact::Relay { address, .. } => self.scopes.relay(*address, self.now),
@@ -12,6 +12,7 @@ impl Engine {
                 let interface = self.names.intern(interface);
                 self.totals.wire(interface, *bytes);
             }
+            Fact::Egress(egress) => self.queued(egress, output),
             Fact::StoreSize {
                 store,
                 bytes,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::alert::{Phase, Verdict, Watch};
+use crate::backstop::Backstop;
 use crate::config::{Config, Records};
 use crate::deadline::{Deadlines, Due};
 use crate::event::{
@@ -24,6 +25,7 @@ use crate::scope::Scopes;
 use crate::tally::{Counted, Counter, Length, Tally};
 use crate::totals::Totals;
 
+mod balances;
 mod build;
 mod judges;
 mod knows;
@@ -57,6 +59,7 @@ pub struct Engine {
     by_subject: [Vec<u32>; SUBJECTS.len()],
     /// A rule groups by domain: each send looks its own up.
     by_domain: bool,
+    backstop: Backstop,
     deadlines: Deadlines,
     totals: Totals,
     pending_rows: Vec<Row>,
@@ -88,8 +91,11 @@ impl Engine {
             Event::Read(read) => self.read(read, output),
             Event::Wrote(wrote) => self.wrote(wrote),
             Event::Pass(pass) => self.pass(pass),
-            Event::Sent(sent) => self.sent(sent, output),
-            Event::Fact(fact) => self.fact(fact),
+            Event::Sent(sent) => {
+                self.told(sent);
+                self.sent(sent, output);
+            }
+            Event::Fact(fact) => self.fact(fact, output),
             Event::Clock { wall_offset } => self.clock(*wall_offset, output),
             Event::Gap(gap) => self.gap(gap, output),
             Event::Restore(Restore { row, shift }) => self.restore(row, *shift, output),
@@ -179,6 +185,7 @@ impl Engine {
                         self.deadlines.remind(next, Due::Label(slot));
                     }
                 }
+                Due::Round => self.end_of_round(output),
             }
         }
     }
@@ -199,6 +206,11 @@ impl Engine {
             ("sessions", runs as u64, crate::hold::RUNS_LIMIT as u64),
             ("labels", labels as u64, crate::hold::LABELS_LIMIT as u64),
             ("files", seen as u64, crate::hold::SEEN_LIMIT as u64),
+            (
+                "remotes",
+                self.backstop.len() as u64,
+                crate::backstop::REMOTES_LIMIT as u64,
+            ),
         ]
     }
 

@@ -13,8 +13,10 @@ mod files_read;
 mod gap;
 mod rate;
 mod read_bytes;
+mod rewritten_bytes;
 mod sent_bytes;
 mod served_bytes;
+mod unattributed_bytes;
 
 /// Every measure, in the order of `Measure`.
 pub const MEASURES: &[Definition] = &[
@@ -28,6 +30,8 @@ pub const MEASURES: &[Definition] = &[
     connections::DEFINITION,
     rate::DEFINITION,
     gap::DEFINITION,
+    unattributed_bytes::DEFINITION,
+    rewritten_bytes::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.

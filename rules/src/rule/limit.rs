@@ -197,17 +197,19 @@ pub(super) fn needs(
 fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
     let sent = matches!(watches, Watches::Sent | Watches::Exposed);
     let gaps = watches == Watches::Gaps;
+    let leaves = sent || watches == Watches::Wire;
+    let somebody = !gaps && watches != Watches::Wire;
     let given = [
-        ("scope", !select.scope.is_empty(), sent),
+        ("scope", !select.scope.is_empty(), leaves),
         (
             "store",
             !select.store.is_empty(),
             matches!(watches, Watches::Exposed | Watches::Read),
         ),
-        ("session", !select.session.is_empty(), !gaps),
-        ("exe", !select.exe.is_empty(), !gaps),
-        ("user", !select.user.is_empty(), !gaps),
-        ("destination", !select.destination.is_empty(), sent),
+        ("session", !select.session.is_empty(), somebody),
+        ("exe", !select.exe.is_empty(), somebody),
+        ("user", !select.user.is_empty(), somebody),
+        ("destination", !select.destination.is_empty(), leaves),
         ("serves", select.serves.is_some(), sent),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),

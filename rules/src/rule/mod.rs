@@ -175,6 +175,10 @@ pub enum Measure {
     Rate,
     /// Gaps.
     Gap,
+    /// Bytes on the wire that no socket of this host says it sent.
+    UnattributedBytes,
+    /// Bytes on the wire to another address than the socket's.
+    RewrittenBytes,
 }
 
 impl Measure {
@@ -186,7 +190,9 @@ impl Measure {
             | Self::ExposedBytes
             | Self::ServedBytes
             | Self::ReadBytes
-            | Self::Rate => "bytes",
+            | Self::Rate
+            | Self::UnattributedBytes
+            | Self::RewrittenBytes => "bytes",
             Self::ExposedRecords => "records",
             Self::FilesRead => "files",
             Self::Destinations => "destinations",

@@ -41,10 +41,12 @@ pub enum Watches {
     Read,
     /// What was lost or could not be seen.
     Gaps,
+    /// What left by an interface and is not, or not so, what a socket sent.
+    Wire,
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 10] = [
+pub const MEASURES: [MeasureWord; 12] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -105,13 +107,24 @@ pub const MEASURES: [MeasureWord; 10] = [
         unit: Unit::Count,
         watches: Watches::Gaps,
     },
+    MeasureWord {
+        name: "unattributed-bytes",
+        measure: Measure::UnattributedBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Wire,
+    },
+    MeasureWord {
+        name: "rewritten-bytes",
+        measure: Measure::RewrittenBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Wire,
+    },
 ];
 
 /// Measures of the design that this version has not.
-pub const MEASURES_LATER: [&str; 11] = [
+pub const MEASURES_LATER: [&str; 10] = [
     "records-read",
     "staged-bytes",
-    "unattributed-bytes",
     "send-ratio",
     "first-seen",
     "dns-name-bytes",
@@ -238,6 +251,14 @@ impl Watches {
             ],
             Self::Read => &[K::Store, K::Session, K::Exe, K::User, K::Host],
             Self::Gaps => &[K::Sensor, K::Host],
+            Self::Wire => &[
+                K::Destination,
+                K::Peer,
+                K::Network,
+                K::Domain,
+                K::Interface,
+                K::Host,
+            ],
         }
     }
 }

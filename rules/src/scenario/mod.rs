@@ -18,12 +18,14 @@
 //! at 99s fact relay 10.0.0.5:3128
 //! at 99s gap sockets lost 300 events 20 MB
 //! at 99s sensor files blind for 60s
+//! at 99s wire forwarded 203.0.113.9 20 MB/s for 60s
+//! at 99s wire socket 203.0.113.9 meant 10.20.0.9 20 MB/s for 60s
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{self, Config};
-use crate::event::{GapKind, Name};
+use crate::event::{GapKind, Name, Origin};
 use crate::yaml::At;
 
 mod block;
@@ -151,6 +153,17 @@ pub enum Act {
     },
     /// An address was spoken to as a relay.
     Relay(SocketAddr),
+    /// Packets were queued to leave.
+    Wire {
+        /// Whose they are.
+        origin: Origin,
+        /// Where to.
+        remote: IpAddr,
+        /// Where their socket is connected to, if elsewhere.
+        meant: Option<IpAddr>,
+        /// How much payload.
+        flow: Amount,
+    },
     /// Events were lost.
     Lost {
         /// By which sensor.

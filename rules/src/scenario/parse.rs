@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::words::{LONGEST, Mistake, Read, Words};
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
-use crate::event::{GapKind, Name, SECOND};
+use crate::event::{GapKind, Name, Origin, SECOND};
 use crate::units::{Count, Quantity, Rate};
 use crate::yaml::nearest;
 
@@ -51,9 +51,10 @@ fn events(line: &Line) -> u64 {
         Act::Read {
             flow, file_size, ..
         } => ticks(flow.lasting) + file_size.map_or(0, |size| flow.bytes / size),
-        Act::Write { flow, .. } | Act::Send { flow, .. } | Act::Pass { flow, .. } => {
-            ticks(flow.lasting)
-        }
+        Act::Write { flow, .. }
+        | Act::Send { flow, .. }
+        | Act::Pass { flow, .. }
+        | Act::Wire { flow, .. } => ticks(flow.lasting),
         Act::Blind { lasting, .. } => ticks(*lasting) / 20 + 1,
         Act::End(_) | Act::Gone(_) | Act::Size { .. } | Act::Relay(_) | Act::Lost { .. } => 1,
     };
@@ -98,8 +99,8 @@ impl Words<'_> {
     }
 
     fn act(&mut self) -> Read<Act> {
-        const SUBJECTS: [&str; 9] = [
-            "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "fact",
+        const SUBJECTS: [&str; 10] = [
+            "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "wire", "fact",
         ];
         match self.one_of("a subject", &SUBJECTS)? {
             "session" => {
@@ -119,6 +120,7 @@ impl Words<'_> {
             }
             "file" => self.file_act(),
             "gap" => self.lost(),
+            "wire" => self.wire(),
             "sensor" => {
                 let sensor = self.word("a sensor")?.into();
                 let kind = self.sightless()?;
@@ -234,6 +236,29 @@ impl Words<'_> {
             return self.pass(Holder::File(file));
         }
         Ok(Act::Gone(file))
+    }
+
+    /// `forwarded 203.0.113.9 20 MB/s for 60s`, `socket 203.0.113.9 meant 10.20.0.9 1 GB`.
+    fn wire(&mut self) -> Read<Act> {
+        let words = ["socket", "kernel", "forwarded", "tunnel", "elsewhere"];
+        let origin = match self.one_of("whose packets", &words)? {
+            "socket" => Origin::Socket,
+            "kernel" => Origin::Kernel,
+            "forwarded" => Origin::Forwarded,
+            "tunnel" => Origin::Tunnel,
+            _ => Origin::Elsewhere,
+        };
+        let remote = self.address("where to")?;
+        let meant = match self.take("meant") {
+            true => Some(self.address("where the socket is connected to")?),
+            false => None,
+        };
+        Ok(Act::Wire {
+            origin,
+            remote,
+            meant,
+            flow: self.flow(None)?.0,
+        })
     }
 
     fn lost(&mut self) -> Read<Act> {

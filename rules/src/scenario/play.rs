@@ -8,8 +8,8 @@ use super::parse::TICK;
 use super::world::World;
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
 use crate::event::{
-    Event, Fact, Flow, Gap, GapKind, Name, Opener, Pass, Protocol, Read, SECOND, Sender, Sent,
-    Stamp, Stamped, Wrote,
+    Egress, Event, Fact, Flow, Gap, GapKind, Name, Opener, Pass, Protocol, Read, SECOND, Sender,
+    Sent, Stamp, Stamped, Wrote,
 };
 use crate::units::DAY;
 
@@ -17,6 +17,10 @@ use crate::units::DAY;
 pub const START: Stamp = Stamp(DAY);
 /// Wall time at the start: Monday, 2026-11-23, 08:00 UTC, in nanoseconds.
 const START_WALL: i64 = 1_795_420_800 * SECOND;
+
+/// Payload of a TCP segment on Ethernet, and the headers before it, bytes.
+const SEGMENT: u64 = 1_448;
+const HEADERS: u64 = 66;
 
 /// A blind sensor says so again and again.
 const BLIND_EVERY: i64 = 5 * SECOND;
@@ -154,6 +158,25 @@ impl<'a> Player<'a> {
                 let to = world.place(to, due.at, told);
                 told.push(Event::Pass(Pass { from, to, bytes }));
             }
+            Act::Wire {
+                origin,
+                remote,
+                meant,
+                flow,
+            } => {
+                let bytes = share(flow, due.tick);
+                told.push(Event::Fact(Fact::Egress(Egress {
+                    interface: Some("eth0".into()),
+                    remote: Some(*remote),
+                    meant: *meant,
+                    origin: *origin,
+                    protocol: Protocol::Tcp,
+                    bytes,
+                    again: 0,
+                    frame_bytes: bytes + bytes.div_ceil(SEGMENT) * HEADERS,
+                    frames: bytes.div_ceil(SEGMENT),
+                })));
+            }
             Act::End(who) => world.end(who, told),
             Act::Gone(path) => told.push(Event::Fact(Fact::FileGone {
                 file: world.delete(path),
@@ -212,7 +235,8 @@ fn rhythm(act: &Act) -> Rhythm {
         Act::Read { flow, .. }
         | Act::Write { flow, .. }
         | Act::Send { flow, .. }
-        | Act::Pass { flow, .. } => Rhythm {
+        | Act::Pass { flow, .. }
+        | Act::Wire { flow, .. } => Rhythm {
             every: TICK,
             lasting: flow.lasting,
             first: flow.lasting == 0,
