@@ -23,8 +23,9 @@ use crate::sensor::{Feed, HealthTable, OFF, Probe};
 /// Enough for a ClientHello with post-quantum key shares, which the sending host still sees in one piece.
 const SNAPLEN: i32 = 4096;
 
-/// Kernel buffer of an interface, bytes: what passes the filter is little.
-const BUFFER_BYTES: i32 = 2 << 20;
+/// Kernel buffer of an interface, bytes: what passes the filter is little, but ten thousand short connections in three
+/// seconds begin with a request each, of up to [`SNAPLEN`].
+const BUFFER_BYTES: i32 = 8 << 20;
 
 /// Interfaces listened on at once. Further ones are not, and that is told.
 const INTERFACE_LIMIT: usize = 64;
