@@ -3,6 +3,7 @@
 use jaga_rules::config::{Accept, Config};
 use jiff::civil::Date;
 
+use crate::sensor::ebpf::wire;
 use crate::sensor::{host, interfaces, pcap};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
@@ -23,13 +24,14 @@ pub const ALWAYS: [(&str, &str); 7] = [
 ];
 
 /// The sensors: each may be blind on a host.
-const SENSORS: [&str; 6] = [
+const SENSORS: [&str; 7] = [
     "files",
     "channels",
     "sockets",
     "processes",
     pcap::SENSOR,
     interfaces::SENSOR,
+    wire::SENSOR,
 ];
 
 /// Subjects on rungs that see less than the best: the name, and what is not seen beside what never is.

@@ -18,6 +18,7 @@ use crate::ingest::{self, Handle, Ingest, down_since};
 use crate::metrics::Metrics;
 use crate::output::{self, Context};
 use crate::reload::Reloads;
+use crate::sensor::ebpf::wire;
 use crate::sensor::host::StoresHandle;
 use crate::sensor::{HealthTable, OFF, host, interfaces, pcap};
 use crate::setup::{self, Checked};
@@ -160,6 +161,8 @@ impl Sensors {
         rungs: &Keeper,
     ) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
+        // The wire first: what was sent before anybody compares is remembered for the comparison.
+        let wire = wire::attach(config, engine.feed(), health);
         let best = rungs.best().map_err(|error| error.to_string())?;
         let (feed, ends) = (engine.feed(), Arc::clone(&stop));
         let host = host::start_after(&best, config, feed, health.clone(), ends);
@@ -169,9 +172,12 @@ impl Sensors {
         let beside = [pcap::start, interfaces::start]
             .map(|start| start(config, engine.feed(), health.clone(), Arc::clone(&stop)));
         Ok(Self {
-            stop,
             stores: host.stores,
-            threads: [host.thread].into_iter().chain(beside).collect(),
+            threads: [host.thread, wire.start(Arc::clone(&stop))]
+                .into_iter()
+                .chain(beside)
+                .collect(),
+            stop,
         })
     }
 

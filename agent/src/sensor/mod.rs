@@ -78,11 +78,12 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
     let beside = [
         (pcap::SENSOR, pcap::probe(config)),
         (interfaces::SENSOR, interfaces::probe(config)),
+        (ebpf::wire::SENSOR, ebpf::wire::probe(config)),
     ];
     host::probe(config).into_iter().chain(beside).collect()
 }
 
-/// The health of all sensors by subject: `files`, `sockets`, `processes`, `pcap`, `interfaces`. Cheap to clone.
+/// The health of all sensors by subject: `files`, `sockets`, `processes`, `pcap`, `interfaces`, `wire`. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct HealthTable(Arc<Mutex<BTreeMap<&'static str, Health>>>);
 

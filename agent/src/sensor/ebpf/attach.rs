@@ -47,8 +47,9 @@ pub struct Subject {
 const INSTEAD: [(&str, &str); 1] = [("on_direct", "on_direct_part")];
 
 /// Programs that may be skipped without a loss: they help to name an opener or a destination, which otherwise the
-/// ports or the system call tell. A soft interrupt skips them now and then.
-const HELPERS: [&str; 2] = ["on_state", "on_queue"];
+/// ports or the system call tell, or count a second time what the sends have counted. A soft interrupt skips them now
+/// and then.
+const HELPERS: [&str; 3] = ["on_state", "on_queue", "on_wire"];
 
 impl Subject {
     /// The same with a smaller table, to see it full.
@@ -152,6 +153,17 @@ pub fn processes() -> Subject {
         name: "processes",
         object: object!("processes"),
         kernel: "5.17",
+        optional: &[],
+        entries: None,
+    }
+}
+
+/// What is queued to leave.
+pub fn wire() -> Subject {
+    Subject {
+        name: "wire",
+        object: object!("wire"),
+        kernel: "5.5",
         optional: &[],
         entries: None,
     }

@@ -6,6 +6,7 @@ use crate::sensor::host::seen::{Facts, Who, actor};
 pub mod file;
 pub mod process;
 pub mod socket;
+pub mod wire;
 
 /// "None" in `loginuid` and `sessionid`.
 const UNSET: u32 = u32::MAX;

@@ -16,6 +16,7 @@ mod roots;
 
 mod table;
 mod tables;
+pub mod wire;
 
 /// Process life.
 ///

@@ -139,14 +139,14 @@ impl source::Files for Channels {
 }
 
 /// A table of sums.
-struct Counter {
+pub(super) struct Counter {
     attached: Arc<Attached>,
     table: Table,
     told: Lost,
 }
 
 impl Counter {
-    fn open(attached: Arc<Attached>) -> Result<Self, String> {
+    pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
         Ok(Self {
             table: attached.table()?,
             told: attached.lost(),
@@ -154,7 +154,12 @@ impl Counter {
         })
     }
 
-    fn drain(&mut self, name: &str, gaps: &mut Vec<Gap>, each: impl FnMut(&[u8], &[u8])) {
+    pub(super) fn drain(
+        &mut self,
+        name: &str,
+        gaps: &mut Vec<Gap>,
+        each: impl FnMut(&[u8], &[u8]),
+    ) {
         if let Err(error) = self.table.drain(each) {
             let why = format!("cannot take the kernel's sums: {error}; restart the agent");
             gaps.push(gap(name, GapKind::Blind, Lost::default(), &why));

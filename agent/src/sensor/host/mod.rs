@@ -92,7 +92,7 @@ pub const NOT_SEEN: [(&str, &str); 5] = [
     ),
     (
         "kernel-sends",
-        "sends by the kernel itself (WireGuard, tunnels): pcap sees them, without a process",
+        "who sends where the kernel itself does (WireGuard, tunnels): the wire is seen, without a process",
     ),
 ];
 
@@ -362,7 +362,8 @@ fn wish(config: &Config) -> Wish {
     }
 }
 
-fn own_netns() -> u32 {
+/// The network namespace of the calling thread, by its inode; 0 where /proc does not tell.
+pub(crate) fn own_netns() -> u32 {
     fs::metadata("/proc/thread-self/ns/net")
         .ok()
         .and_then(|found| u32::try_from(found.ino()).ok())

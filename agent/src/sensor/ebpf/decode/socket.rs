@@ -46,7 +46,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<SocketCount> {
 }
 
 /// An address as the kernel keeps it; IPv4-mapped IPv6 becomes the IPv4 address that it is.
-fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
+pub(crate) fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
     let [a, b, c, d, ..] = bytes;
     match family {
         AF_INET => Ipv4Addr::new(a, b, c, d).into(),
@@ -56,7 +56,7 @@ fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
 }
 
 /// By IP protocol number (IANA).
-fn protocol(number: u8) -> Protocol {
+pub(crate) fn protocol(number: u8) -> Protocol {
     match number {
         1 | 58 => Protocol::Icmp,
         6 => Protocol::Tcp,
