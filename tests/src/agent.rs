@@ -18,7 +18,7 @@ use crate::wait::until;
 pub const METRICS: &str = "127.0.0.1:9977";
 
 /// All sensors, by the name that they have in metrics.
-pub const SENSORS: [&str; 5] = ["files", "channels", "sockets", "processes", "pcap"];
+pub const SENSORS: [&str; 6] = ["files", "channels", "sockets", "processes", "pcap", "wire"];
 
 /// A running agent and the files it writes. Ended when dropped; a failing test then shows what it said.
 #[derive(Debug)]

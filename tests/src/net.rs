@@ -31,7 +31,9 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(part: &str) -> Self {
+    /// A new host; `part` is in its name.
+    #[must_use]
+    pub fn new(part: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("jt-{}-{count}-{part}", std::process::id());
@@ -97,7 +99,18 @@ impl Host {
         column(&extended, "IpExt:", "InOctets") - HEADERS * column(&plain, "Ip:", "InReceives")
     }
 
-    fn ip(&self, words: &str) {
+    /// Lets it pass on what is not its own, as a router does.
+    ///
+    /// # Panics
+    /// Without the right to.
+    pub fn forwards(&self) {
+        self.inside(|| {
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a namespace may forward");
+        });
+    }
+
+    /// `ip WORDS` on this host.
+    pub fn ip(&self, words: &str) {
         ip(&format!("-n {} {words}", self.name));
     }
 }
@@ -125,6 +138,14 @@ pub struct Network {
 }
 
 impl Network {
+    /// The watched host stands between the PC and the internet.
+    pub fn route_through_host(&self) {
+        self.host.forwards();
+        self.lan.ip(&format!("route add default via {HOST_INSIDE}"));
+        self.out
+            .ip(&format!("route add 10.77.0.0/16 via {HOST_OUTSIDE}"));
+    }
+
     /// Four hosts and their cables.
     #[must_use]
     pub fn new() -> Self {
@@ -166,7 +187,7 @@ impl Default for Network {
 }
 
 /// A cable between two hosts: (host, interface, address in a /24) at each end.
-fn join(one: (&Host, &str, &str), other: (&Host, &str, &str)) {
+pub fn join(one: (&Host, &str, &str), other: (&Host, &str, &str)) {
     ip(&format!(
         "link add {} netns {} type veth peer name {} netns {}",
         one.1, one.0.name, other.1, other.0.name

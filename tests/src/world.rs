@@ -193,6 +193,7 @@ fn rights() -> Result<(), String> {
         "tcpdump",
         "tinyproxy",
         "useradd",
+        "nft",
     ];
     let missing: Vec<&str> = tools.into_iter().filter(|tool| is_missing(tool)).collect();
     if missing.is_empty() {
