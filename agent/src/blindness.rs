@@ -3,8 +3,7 @@
 use jaga_rules::config::{Accept, Config};
 use jiff::civil::Date;
 
-use crate::sensor::ebpf::wire;
-use crate::sensor::{host, interfaces, pcap};
+use crate::sensor::{host, interfaces, pcap, wire};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
 pub const ALWAYS: [(&str, &str); 7] = [

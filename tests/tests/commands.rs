@@ -217,7 +217,7 @@ accept:
         &format!("store ekg: '/nowhere' is not there: mount it, or mend its `paths:` in {}", file.display()),
         "contract backup: expired on 2020-02-03 (it@x)",
         "accept files: expired on 2020-02-04 (it@x)",
-        "accept fils: nothing of that name can be accepted (it@x): did you mean 'files'? one of files, sockets, ",
+        "accept fils: nothing of that name can be accepted (it@x): did you mean 'files'? one of files, channels, sockets, ",
         "photographs of screens; accepted by it@x until 2100-01-01\n",
     ]);
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jaga_rules::config::Config;
 use jaga_rules::event::Event;
 
+#[cfg(not(all(feature = "ebpf", feature = "pcap")))]
+mod absent;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod fanotify;
@@ -18,6 +20,7 @@ pub(crate) mod netlink;
 pub mod pcap;
 pub mod proc;
 pub mod sock_diag;
+pub mod wire;
 
 /// One drain of a sensor, in the order in which it must be told. Not stamped: ingest stamps.
 pub type Batch = Vec<Event>;
@@ -78,7 +81,7 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
     let beside = [
         (pcap::SENSOR, pcap::probe(config)),
         (interfaces::SENSOR, interfaces::probe(config)),
-        (ebpf::wire::SENSOR, ebpf::wire::probe(config)),
+        (wire::SENSOR, wire::probe(config)),
     ];
     host::probe(config).into_iter().chain(beside).collect()
 }

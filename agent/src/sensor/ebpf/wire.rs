@@ -15,10 +15,8 @@ use super::decode::wire::{WireCount, decode};
 use super::roots;
 use super::tables::Counter;
 use crate::sensor::host::own_netns;
+use crate::sensor::wire::SENSOR;
 use crate::sensor::{Batch, Feed, HealthTable, OFF, Probe};
-
-/// Its name in health and gaps.
-pub const SENSOR: &str = "wire";
 
 /// How it sees.
 const HOW: &str = "tp_btf: net_dev_queue, per remote";
@@ -79,7 +77,7 @@ pub fn probe(config: &Config) -> Probe {
 
 /// There is nothing to hold it against where no sends are told.
 fn is_wanted(config: &Config) -> bool {
-    config.agent.sensors.sockets == Choice::Auto
+    config.agent.sensors.sockets != Choice::Off
 }
 
 fn open(config: &Config) -> Result<Counter, String> {
