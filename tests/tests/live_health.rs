@@ -1,6 +1,5 @@
 //! An agent that is held up or lacks a right: nobody on the host is slowed, and the blindness is told.
 
-use jaga_tests::agent::SENSORS;
 use jaga_tests::leak::Leak;
 use jaga_tests::net::OUT;
 use jaga_tests::process::Unit;
@@ -50,13 +49,21 @@ fn an_agent_without_rights_says_that_it_is_blind() {
         "--inh-caps=-all",
     ];
     let mut agent = world.agent_under(&rights, &[("ekg", &store)]);
-    for sensor in SENSORS {
+    // What needs a right sees nothing, and says so.
+    let blind = ["channels", "pcap", "wire"];
+    for sensor in blind {
         until(&format!("{sensor} to be shown as down"), 30, || {
             (agent.metric("jaga_sensor_up", &[("sensor", sensor)])? == 0.0).then_some(())
         });
     }
-    for sensor in SENSORS {
+    for sensor in blind {
         agent.alert("sensor-blind", "firing", &[("sensor", sensor)]);
+    }
+    // What can be seen without one stands on a lower rung, and says which.
+    for sensor in ["files", "sockets", "processes"] {
+        let rung = agent.metric("jaga_sensor_rung", &[("sensor", sensor)]);
+        eprintln!("   {sensor}: rung {rung:?}");
+        assert!(rung.is_some_and(|rung| rung >= 3.0), "{sensor}: {rung:?}");
     }
     agent.replay_equals_live();
 }
