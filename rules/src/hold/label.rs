@@ -6,7 +6,7 @@ use crate::event::{FileId, SECOND, Stamp};
 use crate::map::{Map, map};
 use crate::names::NameId;
 
-use super::Contents;
+use super::{Contents, RunNo};
 
 /// A staging label lives this long, nanoseconds: 7 days.
 pub const LABEL_LIFE: i64 = 7 * 24 * 3600 * SECOND;
@@ -27,9 +27,20 @@ pub struct Label {
     pub contents: Vec<(NameId, Contents)>,
     /// In a channel: bytes that were put in and not taken out yet.
     pub waiting: u64,
-    /// Stores that a service put in, with the bytes a record has. In a channel it is what the taker takes that
+    /// Stores that a service put in. In a channel it is what the taker takes that
     /// counts: it then holds so much of the store, whatever else it took from that service.
-    pub served: Vec<(NameId, f64)>,
+    pub served: Vec<Served>,
+}
+
+/// A store that a service put in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Served {
+    /// Which.
+    pub store: NameId,
+    /// Bytes that a record has.
+    pub each: f64,
+    /// Of this data in this file: not any session's that read the store, whose share would grow.
+    pub origin: RunNo,
 }
 
 impl Label {
@@ -43,11 +54,18 @@ impl Label {
         }
     }
 
-    /// A service of this store wrote.
-    pub(super) fn serve(&mut self, store: NameId, each: f64) {
-        if !self.served.iter().any(|(of, _)| *of == store) {
-            self.served.push((store, each));
+    /// A service of this store wrote: the origin of what it put in, which is `new` if it is the first time.
+    pub(super) fn serve(&mut self, store: NameId, each: f64, new: RunNo) -> RunNo {
+        if let Some(served) = self.served.iter().find(|served| served.store == store) {
+            return served.origin;
         }
+        let origin = new;
+        self.served.push(Served {
+            store,
+            each,
+            origin,
+        });
+        origin
     }
 }
 

@@ -196,7 +196,7 @@ impl Holdings {
             }
             label.waiting = label.waiting.saturating_add(bytes);
             for (store, each) in served {
-                label.serve(*store, *each);
+                let origin = label.serve(*store, *each, origin);
                 if !file.is_channel() {
                     let (files, records) = (0.0, bytes as f64 / each);
                     let amount = Amount {
@@ -204,7 +204,7 @@ impl Holdings {
                         files,
                         records,
                     };
-                    entry(&mut label.contents, *store).add(origin, at, amount);
+                    entry(&mut label.contents, *store).read(origin, at, amount);
                 }
             }
         };
@@ -247,9 +247,10 @@ impl Holdings {
             return None;
         }
         let taken = self.take(key, session, &contents, bytes, true, at);
-        let served = served
-            .into_iter()
-            .map(|(store, each)| self.served(key, session, store, bytes, bytes as f64 / each, at));
+        let served = served.into_iter().map(|served| {
+            let records = bytes as f64 / served.each;
+            self.served(key, session, served.store, bytes, records, at)
+        });
         served.last().or(taken)
     }
 

@@ -122,11 +122,6 @@ impl Contents {
         part.put(at, amount);
     }
 
-    /// More of what the newest origin here read; `origin` read it, if there is none yet.
-    pub fn add(&mut self, origin: RunNo, at: Stamp, amount: Amount) {
-        self.read(self.newest_origin().unwrap_or(origin), at, amount);
-    }
-
     /// Takes at most `bytes` out of `source`. Never more than the origins read, so nothing that the
     /// taker still holds. Returns the bytes that came to be held.
     pub fn take(&mut self, source: &Self, bytes: u64, staged: bool, at: Stamp) -> u64 {

@@ -141,6 +141,19 @@ fn who_takes_from_a_service_holds_what_it_took_whatever_the_service_read() {
     assert_eq!(holdings.held_of(slot, EKG).bytes, 1400);
 }
 
+#[test]
+fn what_a_service_writes_is_not_added_to_what_a_session_had_read() {
+    let mut holdings = Holdings::new(1);
+    let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);
+    holdings.write(Some(slot), &[], file(9), 100, Stamp(0));
+    holdings.write(None, &[(EKG, 10.0)], file(9), 500, Stamp(0));
+    // The session has all that it read already: of its own file it takes what the service put in.
+    holdings.read_file(&RunKey::Audit(1), NameId(2), file(9), 600, Stamp(1));
+    assert_eq!(holdings.held_of(slot, EKG).bytes, 600);
+    let again = holdings.read_file(&RunKey::Audit(1), NameId(2), file(9), 600, Stamp(2));
+    assert_eq!((again, holdings.held_of(slot, EKG).bytes), (None, 600));
+}
+
 proptest! {
     /// I13: whatever is passed around, no run and no file holds more than was read in all.
     #[test]

@@ -13,7 +13,6 @@ mod attach;
 pub mod decode;
 mod remotes;
 mod roots;
-
 mod table;
 mod tables;
 pub mod wire;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::sensor::host::stores::unescape;
+
 /// File systems that hold data. Others are the kernel's own windows, which nobody stages data in.
 const WITH_DATA: [&str; 22] = [
     "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "zfs", "bcachefs", "tmpfs",
@@ -90,19 +92,6 @@ fn layers(kind: &str, options: &str) -> Vec<PathBuf> {
         .filter(|path| !path.is_empty())
         .map(|path| unescape(path).into())
         .collect()
-}
-
-/// Space, tab, newline and backslash are octal.
-pub(crate) fn unescape(text: &str) -> String {
-    let escapes = [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ];
-    escapes.iter().fold(text.to_owned(), |text, (code, plain)| {
-        text.replace(code, plain)
-    })
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ fn mounts_below(mountinfo: &str, path: &Path) -> Vec<PathBuf> {
 }
 
 /// Space, tab, newline and backslash are octal in mountinfo (proc_pid_mountinfo(5)).
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let escapes = [
         ("\\040", " "),
         ("\\011", "\t"),
