@@ -4,11 +4,12 @@
 
 enum { AF_INET = 2, AF_INET6 = 10, AF_PACKET = 17 };
 enum { TCP_ESTABLISHED = 1, TCP_TIME_WAIT = 6, TCP_NEW_SYN_RECV = 12 };
-enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136, IPPROTO_MPTCP = 262 };
+enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_FRAGMENT = 44, IPPROTO_UDPLITE = 136, IPPROTO_MPTCP = 262 };
 enum { ETH_P_IP = 0x0800, ETH_P_8021Q = 0x8100, ETH_P_IPV6 = 0x86dd, ETH_P_PPP_SES = 0x8864, ETH_P_8021AD = 0x88a8 };
 enum { IFF_LOOPBACK = 8 };
 enum { IP_OFFSET = 0x1fff };
-enum { UDP_HEADER = 8, IPV6_HEADER = 40 };
+enum { UDP_HEADER = 8, IPV4_HEADER = 20, IPV6_HEADER = 40, FRAGMENT_HEADER = 8 };
+enum { INNER_HEADERS = 100 }; /* of a packet in a tunnel, at the most */
 
 /* Whose packets they are; known to agent/src/sensor/wire/decode.rs. */
 enum origin {
@@ -156,8 +157,6 @@ static __always_inline enum place place_of(struct net_device *dev)
 
 /* What a packet's headers tell. */
 struct packet {
-	u32 network; /* where the IP header begins, from skb->head */
-	u32 transport;
 	u32 headers; /* bytes before the payload */
 	u32 payload;
 	u32 sequence; /* TCP only */
@@ -165,33 +164,52 @@ struct packet {
 	bool is_tcp;
 };
 
-static __always_inline bool read_v4(struct key *key, struct packet *packet, const unsigned char *head)
-{
-	u8 header[20];
+enum { HEADERS = 64 }; /* bytes that are read of a packet: IPv6 and TCP without options, and a bit */
 
-	if (bpf_probe_read_kernel(header, sizeof(header), head + packet->network) || header[0] >> 4 != 4)
-		return false;
-	key->family = AF_INET;
-	__builtin_memcpy(key->remote, header + 16, 4);
-	packet->transport = packet->network + (header[0] & 15) * 4;
-	packet->protocol = header[9];
-	/* Later fragments have no transport header. */
-	if (((header[6] << 8 | header[7]) & IP_OFFSET))
-		packet->protocol = 0;
-	return true;
+static __always_inline u32 be32(const u8 *bytes)
+{
+	return (u32)bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3];
 }
 
-static __always_inline bool read_v6(struct key *key, struct packet *packet, const unsigned char *head)
+/* What the transport header tells: how long it is, and where TCP's payload is in its stream. */
+static __always_inline u32 read_transport(struct packet *packet, const u8 *header)
 {
-	u8 header[IPV6_HEADER];
+	if (packet->protocol == IPPROTO_TCP) {
+		packet->is_tcp = true;
+		packet->sequence = be32(header + 4);
+		return header[12] >> 4 << 2;
+	}
+	return packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE ? UDP_HEADER : 0;
+}
 
-	if (bpf_probe_read_kernel(header, sizeof(header), head + packet->network) || header[0] >> 4 != 6)
-		return false;
-	key->family = AF_INET6;
-	__builtin_memcpy(key->remote, header + 24, 16);
-	packet->transport = packet->network + IPV6_HEADER;
-	packet->protocol = header[6];
-	return true;
+/* The length of the IP and transport headers; 0 = no IP. */
+static __always_inline u32 read_ip(struct key *key, struct packet *packet, const u8 *header, const u8 *ip)
+{
+	u32 length = (header[0] & 15) * 4;
+	u8 transport[13];
+
+	if (header[0] >> 4 == 6) {
+		key->family = AF_INET6;
+		__builtin_memcpy(key->remote, header + 24, 16);
+		packet->protocol = header[6];
+		if (packet->protocol == IPPROTO_FRAGMENT)
+			return IPV6_HEADER + FRAGMENT_HEADER;
+		return IPV6_HEADER + read_transport(packet, header + IPV6_HEADER);
+	}
+	if (header[0] >> 4 != 4)
+		return 0;
+	key->family = AF_INET;
+	__builtin_memcpy(key->remote, header + 16, 4);
+	packet->protocol = header[9];
+	if (((header[6] << 8 | header[7]) & IP_OFFSET)) { /* later fragments have no transport header */
+		packet->protocol = 0;
+		return length;
+	}
+	if (length == IPV4_HEADER)
+		return length + read_transport(packet, header + IPV4_HEADER);
+	if (bpf_probe_read_kernel(transport, sizeof(transport), ip + length))
+		return length;
+	return length + read_transport(packet, transport);
 }
 
 /* Reads the headers; without IP, the key has no remote. Not `transport_header`: a bridge does not set it. */
@@ -200,29 +218,22 @@ static __always_inline void read_headers(struct key *key, struct packet *packet,
 	const unsigned char *head = skb->head;
 	u16 protocol = bpf_ntohs(skb->protocol);
 	u32 before = skb->data - head; /* of this packet, in the buffer */
-	u32 linear = skb->len - skb->data_len;
-	u32 l4 = 0;
+	u32 network = skb->network_header;
+	u32 length;
+	u8 header[HEADERS];
 
-	packet->network = skb->network_header;
 	packet->payload = skb->len;
-	/* Whoever sends raw frames may keep the headers outside of the linear part: then there is nothing to read. */
-	if (packet->network < before || packet->network - before + 20 > linear)
+	if (protocol != ETH_P_IP && protocol != ETH_P_IPV6 && protocol != ETH_P_8021Q && protocol != ETH_P_8021AD)
 		return;
-	if (protocol == ETH_P_IPV6 || !read_v4(key, packet, head))
-		if (protocol == ETH_P_IP || packet->network - before + IPV6_HEADER > linear || !read_v6(key, packet, head))
-			return;
-	if (packet->protocol == IPPROTO_TCP) {
-		u8 header[13];
-
-		if (!bpf_probe_read_kernel(header, sizeof(header), head + packet->transport)) {
-			packet->is_tcp = true;
-			packet->sequence = (u32)header[4] << 24 | header[5] << 16 | header[6] << 8 | header[7];
-			l4 = header[12] >> 4 << 2;
-		}
-	} else if (packet->protocol == IPPROTO_UDP || packet->protocol == IPPROTO_UDPLITE) {
-		l4 = UDP_HEADER;
-	}
-	packet->headers = packet->transport + l4 - before;
+	/* Whoever sends raw frames may keep the headers outside of the linear part: then there is nothing to read. What is
+	 * read beyond a short packet's end is not looked at. */
+	if (network < before || network - before + IPV4_HEADER > skb->len - skb->data_len ||
+	    bpf_probe_read_kernel(header, sizeof(header), head + network))
+		return;
+	length = read_ip(key, packet, header, head + network);
+	if (!length)
+		return;
+	packet->headers = network - before + length;
 	packet->payload = skb->len > packet->headers ? skb->len - packet->headers : 0;
 }
 
@@ -277,7 +288,7 @@ static __always_inline bool is_of_a_process(struct sock *sk)
 		return false;
 	if (!is_inet(sk))
 		return sk->__sk_common.skc_family == AF_PACKET;
-	return !BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
+	return !BPF_CORE_READ_BITFIELD(sk, sk_kern_sock);
 }
 
 /* The first TCP sequence number of a socket that was not queued yet. Dies with the socket. */
@@ -309,11 +320,21 @@ static __always_inline u32 news(struct sock *sk, const struct packet *packet)
 static __always_inline void add_frames(struct value *add, struct sk_buff *skb, const struct packet *packet)
 {
 	struct skb_shared_info *shared = (void *)skb->head + skb->end;
-	u16 segments = 0;
+	u32 headers = packet->headers;
+	u16 size = 0, segments = 0;
 
+	bpf_core_read(&size, sizeof(size), &shared->gso_size);
+	add->frames = 1;
+	add->frame_bytes = skb->len;
+	if (!size)
+		return;
 	bpf_core_read(&segments, sizeof(segments), &shared->gso_segs);
+	if (!segments) /* a virtual machine does not say */
+		segments = (packet->payload + size - 1) / size;
+	if (!packet->is_tcp)
+		headers += INNER_HEADERS;
 	add->frames = segments ? segments : 1;
-	add->frame_bytes = skb->len + (add->frames - 1) * packet->headers;
+	add->frame_bytes += (add->frames - 1) * headers;
 }
 
 static __always_inline void count(struct key *key, const struct value *add)
@@ -350,7 +371,7 @@ static __always_inline void ask_socket(struct key *key, struct value *add, struc
 	key->protocol = sk->sk_protocol;
 	if (tcp || sk->__sk_common.skc_state == TCP_ESTABLISHED)
 		tell_meant(key, sk);
-	if (tcp && packet->payload) {
+	if (tcp) {
 		add->bytes = packet->is_tcp ? news(sk, packet) : 0;
 		add->again = add->bytes < packet->payload ? packet->payload - add->bytes : 0;
 	}
@@ -382,11 +403,13 @@ int BPF_PROG(on_wire, struct sk_buff *skb)
 	add.bytes = packet.payload;
 	key.protocol = packet.protocol;
 	key.ifindex = own ? dev->ifindex : 0;
-	if (place == UPPER || (place == WRAPPED && is_connected(sk))) {
+	/* Acknowledgements, too, are nobody's bytes. */
+	if (place == UPPER || (place == WRAPPED && is_connected(sk)) || !packet.payload) {
 		struct key frames = { .ifindex = key.ifindex, .origin = FRAMES };
 
 		add.bytes = 0;
-		count(&frames, &add);
+		if (own)
+			count(&frames, &add);
 		return 0;
 	}
 	if (!own)
