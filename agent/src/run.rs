@@ -168,14 +168,13 @@ impl Sensors {
         let all = health.all();
         let now = all.iter().map(|(subject, health)| (*subject, health.rung));
         rungs.keep(now).map_err(|error| error.to_string())?;
+        // Before the interfaces are read for the first time: what they count then was queued before, or is not counted.
+        let wire = wire.start(Arc::clone(&stop));
         let beside = [pcap::start, interfaces::start]
             .map(|start| start(config, engine.feed(), health.clone(), Arc::clone(&stop)));
         Ok(Self {
             stores: host.stores,
-            threads: [host.thread, wire.start(Arc::clone(&stop))]
-                .into_iter()
-                .chain(beside)
-                .collect(),
+            threads: [host.thread, wire].into_iter().chain(beside).collect(),
             stop,
         })
     }

@@ -10,10 +10,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::canonical;
 use crate::event::{Egress, Origin, Protocol, SECOND};
-use crate::names::{NOBODY, NameId};
+use crate::names::{NOBODY, NameId, OTHER as OTHER_NAME};
 
+mod aging;
+mod line;
 #[cfg(test)]
 mod tests;
+
+use aging::Aging;
+use line::Line;
 
 /// Remotes told apart; beyond, further ones share one account, `::`, and are counted.
 pub const REMOTES_LIMIT: usize = 65_536;
@@ -41,6 +46,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 #[derive(Debug, Default)]
 pub struct Backstop {
     accounts: BTreeMap<IpAddr, Account>,
+    lines: BTreeMap<NameId, Line>,
     /// On its way through tunnels whose own packets do not tell the socket.
     tunnelled: Aging,
     round: u64,
@@ -57,7 +63,7 @@ pub struct Unclaimed {
     pub remote: IpAddr,
     /// By which interface, as far as known.
     pub interface: NameId,
-    /// Whose packets they were.
+    /// Whose packets they were; `Frames`: an interface sent them, and they never were queued.
     pub origin: Origin,
     /// How many.
     pub bytes: u64,
@@ -84,45 +90,13 @@ struct Account {
     own_until: u64,
 }
 
-/// Bytes that wait for their counterpart, in two ages.
-#[derive(Debug, Default, Clone, Copy)]
-struct Aging {
-    young: u64,
-    old: u64,
-}
-
-impl Aging {
-    const fn add(&mut self, bytes: u64) {
-        self.young = self.young.saturating_add(bytes);
-    }
-
-    /// Takes up to `wanted`, the oldest first; returns what was not there.
-    fn meet(&mut self, wanted: u64) -> u64 {
-        let old = self.old.min(wanted);
-        let young = self.young.min(wanted - old);
-        self.old -= old;
-        self.young -= young;
-        wanted - old - young
-    }
-
-    /// Everything is an age older; returns what has waited long enough.
-    const fn age(&mut self) -> u64 {
-        let waited = self.old;
-        self.old = self.young;
-        self.young = 0;
-        waited
-    }
-
-    const fn is_empty(self) -> bool {
-        self.young == 0 && self.old == 0
-    }
-}
-
 impl Backstop {
     /// Whether anything waits: rounds are needed.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.accounts.is_empty() || !self.tunnelled.is_empty()
+        !self.accounts.is_empty()
+            || !self.tunnelled.is_empty()
+            || self.lines.values().any(Line::is_waiting)
     }
 
     /// Remotes that have an account.
@@ -153,9 +127,20 @@ impl Backstop {
         account.sent.add(left);
     }
 
+    /// An interface's own counter went on by `bytes`. Those that are summed under one name are passed over: the two
+    /// sides need not sum the same ones.
+    pub fn counted(&mut self, interface: NameId, bytes: u64) {
+        if self.running && interface != OTHER_NAME {
+            self.lines.entry(interface).or_default().counted(bytes);
+        }
+    }
+
     /// Packets were queued.
     pub fn queued(&mut self, egress: &Egress, interface: NameId) {
         self.running = true;
+        if interface != NOBODY && interface != OTHER_NAME {
+            self.lines.entry(interface).or_default().queued(egress);
+        }
         let wire = egress.remote.unwrap_or(NOWHERE);
         let all = egress.bytes.saturating_add(egress.again);
         match egress.origin {
@@ -222,7 +207,31 @@ impl Backstop {
             !account.is_idle(round)
         });
         self.tunnelled.age();
+        self.past_the_queue(&mut unclaimed);
         unclaimed
+    }
+
+    /// Frames that an interface sent and that never were queued. Who sends raw frames past the queue (PACKET_QDISC_BYPASS)
+    /// says so at its socket, without an address.
+    fn past_the_queue(&mut self, unclaimed: &mut Vec<Unclaimed>) {
+        let forget = self.round.is_multiple_of(SENT_ROUNDS);
+        let mut told = self
+            .accounts
+            .get_mut(&NOWHERE)
+            .map(|account| &mut account.sent);
+        for (interface, line) in &mut self.lines {
+            let bytes = line.age(forget);
+            let bytes = told.as_mut().map_or(bytes, |told| told.meet(bytes));
+            if bytes > 0 {
+                unclaimed.push(Unclaimed {
+                    remote: NOWHERE,
+                    interface: *interface,
+                    origin: Origin::Frames,
+                    bytes,
+                    wrapped: false,
+                });
+            }
+        }
     }
 
     fn at(&mut self, remote: IpAddr, interface: NameId) -> &mut Account {

@@ -131,3 +131,30 @@ fn without_a_word_of_the_wire_nothing_is_remembered() {
     backstop.sent(address(HERE), address(OUT), 1000);
     assert!(backstop.is_empty());
 }
+
+#[test]
+fn what_an_interface_sent_past_the_queue_is_told() {
+    let eth0 = NameId(7);
+    let mut backstop = running();
+    backstop.counted(eth0, 1 << 40);
+    let mut packets = egress(Origin::Socket, OUT, 1000);
+    packets.frame_bytes = 1066;
+    backstop.sent(address(HERE), address(OUT), 1000);
+    backstop.queued(&packets, eth0);
+    backstop.counted(eth0, 1070 + 5000);
+    let told = rounds(&mut backstop, 500);
+    let [(Origin::Frames, bytes, false)] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert!((4900..=5000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn who_sends_past_the_queue_says_so_at_its_socket() {
+    let eth0 = NameId(7);
+    let mut backstop = running();
+    backstop.counted(eth0, 0);
+    backstop.counted(eth0, 5000);
+    backstop.sent(NOWHERE, NOWHERE, 5000);
+    assert_eq!(rounds(&mut backstop, 500), []);
+}

@@ -26,6 +26,13 @@ impl Engine {
         }
     }
 
+    /// What an interface sent is looked for in its queue.
+    pub(super) fn counted(&mut self, interface: NameId, bytes: u64) {
+        let waited = self.backstop.is_waiting();
+        self.backstop.counted(interface, bytes);
+        self.remind_of_round(waited);
+    }
+
     /// What a socket sent is looked for on the wire.
     pub(super) fn told(&mut self, sent: &Sent) {
         let waited = self.backstop.is_waiting();
@@ -69,15 +76,20 @@ impl Engine {
             ..
         } = unclaimed;
         // Of a process's socket the call may still return, and then tells its bytes itself (I10).
-        if origin == Origin::Kernel {
+        if matches!(origin, Origin::Kernel | Origin::Frames) {
             self.sent_by_nobody(remote, interface, bytes, output);
         }
         let what = match origin {
             Origin::Forwarded | Origin::Elsewhere => "passed on, of no container of this host",
             Origin::Socket => "a socket's, of which no process told",
-            Origin::Kernel | Origin::Tunnel | Origin::Frames => "the kernel's, of no process",
+            Origin::Kernel | Origin::Tunnel => "the kernel's, of no process",
+            Origin::Frames => "sent past the queue, of no process",
         };
         if let Some(mut seen) = self.on_the_wire(remote, interface, what) {
+            // Without IP no router passes it on; what was not seen at all may have been anything.
+            if remote.is_unspecified() && origin != Origin::Frames {
+                seen.scope = Some(Scope::Internal);
+            }
             seen.amounts.unattributed_bytes = bytes;
             self.count(&seen, output);
         }

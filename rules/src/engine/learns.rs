@@ -11,6 +11,7 @@ impl Engine {
             Fact::Wire { interface, bytes } => {
                 let interface = self.names.intern(interface);
                 self.totals.wire(interface, *bytes);
+                self.counted(interface, *bytes);
             }
             Fact::Egress(egress) => self.queued(egress, output),
             Fact::StoreSize {

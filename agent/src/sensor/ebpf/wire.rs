@@ -113,17 +113,14 @@ impl Wire {
     /// Tells from now on; what was queued until now is not news: its sends may have begun before anybody counted.
     #[must_use]
     pub fn start(mut self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+        if let Ok(counter) = &mut self.counter {
+            counter.drain(SENSOR, &mut Vec::new(), |_, _| {});
+        }
         thread::Builder::new()
             .name(SENSOR.to_owned())
-            .spawn(move || match &mut self.counter {
-                Ok(counter) => {
-                    counter.drain(SENSOR, &mut Vec::new(), |_, _| {});
-                    self.run(&stop);
-                }
-                Err(why) => {
-                    let why = why.clone();
-                    self.stay_blind(&why, &stop);
-                }
+            .spawn(move || match self.counter.as_ref().err().cloned() {
+                None => self.run(&stop),
+                Some(why) => self.stay_blind(&why, &stop),
             })
             .expect("a thread can be made at start")
     }
