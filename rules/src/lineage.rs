@@ -112,6 +112,12 @@ impl Lineage {
         let exe = names.intern(&process.exe);
         if let Some(member) = self.members.get_mut(&process.actor) {
             member.exe = exe;
+            // A thread of the kernel gets its name after it was made, and becomes no other program.
+            if let Some(top) = self.tops.get_mut(&process.actor)
+                && top.provisional
+            {
+                top.exe = exe;
+            }
             return self.identify(names, process.actor, &process.identity);
         }
         let top = self.top_of_child(process.parent, process.actor);

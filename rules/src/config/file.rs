@@ -10,8 +10,8 @@ use super::glob::unit_glob;
 use super::store::{self, store};
 use super::target::network;
 use super::{
-    Accept, AgentConfig, Choice, Config, Interfaces, Namespaces, OutputConfig, Periods, Privacy,
-    Sensors, Serves,
+    Accept, AgentConfig, Choice, Config, Interfaces, KERNEL_SERVERS, Namespaces, OutputConfig,
+    Periods, Privacy, Sensors, Server, Serves,
 };
 use crate::event::{Name, SECOND};
 use crate::problem::Problems;
@@ -151,11 +151,19 @@ fn is_word(at: At<'_>, word: &str) -> bool {
 fn serves(at: At<'_>, stores: Option<&[Name]>) -> Option<Serves> {
     let fields = at.fields("a 'serves' entry")?;
     let store = fields.required("store", |at| known_store(at, stores));
-    let unit = fields.required("unit", unit_glob);
+    let by = match (fields.field("unit"), fields.field("kernel")) {
+        (Some(at), None) => unit_glob(at).map(Server::Unit),
+        (None, Some(at)) => at.word("server", &KERNEL_SERVERS).map(Server::Kernel),
+        (Some(at), Some(_)) => at.wrong("a 'serves' entry has one server", "write two entries"),
+        (None, None) => fields.at.wrong(
+            "a 'serves' entry needs 'unit' or 'kernel'",
+            "add 'unit: NAME.service', or 'kernel: nfsd'",
+        ),
+    };
     fields.end();
     Some(Serves {
         store: store?,
-        unit: unit?,
+        by: by?,
     })
 }
 

@@ -63,13 +63,59 @@ pub enum Records {
     BytesEach(f64),
 }
 
-/// A unit that serves a store.
+/// Who serves a store.
 #[derive(Debug, Clone)]
 pub struct Serves {
     /// The store's name.
     pub store: Name,
-    /// Matches the unit's name, such as `postgresql@*.service`.
-    pub unit: GlobMatcher,
+    /// Who.
+    pub by: Server,
+}
+
+/// A service.
+#[derive(Debug, Clone)]
+pub enum Server {
+    /// By the unit's name, such as `postgresql@*.service`.
+    Unit(GlobMatcher),
+    /// A file server inside the kernel.
+    Kernel(KernelServer),
+}
+
+impl Server {
+    /// Whether it is the unit of this name.
+    #[must_use]
+    pub fn is_unit(&self, name: &str) -> bool {
+        match self {
+            Self::Unit(unit) => unit.is_match(name),
+            Self::Kernel(_) => false,
+        }
+    }
+}
+
+/// File servers inside the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelServer {
+    /// NFS (fs/nfsd).
+    Nfsd,
+    /// SMB (fs/smb/server).
+    Ksmbd,
+}
+
+/// What users type.
+pub const KERNEL_SERVERS: [(&str, KernelServer); 2] =
+    [("nfsd", KernelServer::Nfsd), ("ksmbd", KernelServer::Ksmbd)];
+
+impl KernelServer {
+    /// Whether a thread of the kernel (`[nfsd]`) that sends from this port is it: ksmbd sends from work queues, whose
+    /// threads are anybody's.
+    #[must_use]
+    pub fn is(self, thread: &str, port: u16) -> bool {
+        let (name, own) = match self {
+            Self::Nfsd => ("[nfsd", 2049),
+            Self::Ksmbd => ("[ksmbd", 445),
+        };
+        thread.starts_with(name) || (thread.starts_with('[') && port == own)
+    }
 }
 
 /// An address or network, with a port or any port.

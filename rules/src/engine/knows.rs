@@ -1,6 +1,7 @@
 //! What the configuration says of records, services and names.
 
 use super::*;
+use crate::config::Server;
 
 impl Engine {
     pub(super) fn records_of(&self, store: NameId) -> Records {
@@ -41,12 +42,30 @@ impl Engine {
     }
 
     pub(super) fn served_by(&mut self, unit: &str) -> Vec<(NameId, f64)> {
-        let stores: Vec<Name> = self
-            .config
-            .serves
-            .iter()
-            .filter(|serves| serves.unit.is_match(unit))
-            .map(|s| s.store.clone())
+        self.stores_of(|server| server.is_unit(unit))
+    }
+
+    /// The stores that a process serves which sends from this port, with bytes a record.
+    pub(super) fn serves(&mut self, actor: Option<Actor>, port: u16) -> Vec<(NameId, f64)> {
+        let Some(member) = actor.and_then(|actor| self.lineage.member(actor)) else {
+            return Vec::new();
+        };
+        if self.config.serves.is_empty() {
+            return Vec::new();
+        }
+        let unit = (member.unit != NOBODY).then(|| self.names.text(member.unit).clone());
+        let exe = self.names.text(member.exe).clone();
+        self.stores_of(|server| match server {
+            Server::Unit(glob) => unit.as_ref().is_some_and(|unit| glob.is_match(&**unit)),
+            Server::Kernel(server) => server.is(&exe, port),
+        })
+    }
+
+    fn stores_of(&mut self, is_server: impl Fn(&Server) -> bool) -> Vec<(NameId, f64)> {
+        let serves = self.config.serves.iter();
+        let stores: Vec<Name> = serves
+            .filter(|serves| is_server(&serves.by))
+            .map(|serves| serves.store.clone())
             .collect();
         let stores: Vec<NameId> = stores
             .iter()
@@ -56,17 +75,6 @@ impl Engine {
             .into_iter()
             .map(|store| (store, self.bytes_each(store)))
             .collect()
-    }
-
-    pub(super) fn serves(&mut self, actor: Option<Actor>) -> Vec<(NameId, f64)> {
-        let Some(member) = actor.and_then(|actor| self.lineage.member(actor)) else {
-            return Vec::new();
-        };
-        if self.config.serves.is_empty() || member.unit == NOBODY {
-            return Vec::new();
-        }
-        let unit = self.names.text(member.unit).clone();
-        self.served_by(&unit)
     }
 
     pub(super) fn today(&self) -> Option<jiff::civil::Date> {

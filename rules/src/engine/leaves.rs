@@ -51,7 +51,7 @@ impl Engine {
         if let Sender::Host(local) = sent.sender {
             (_, seen.host) = self.host_names(local);
         }
-        let serves = self.serves(actor);
+        let serves = self.serves(actor, sent.flow.local.port());
         let exposures = self.expose(&key, session, scope, sent.bytes, &serves);
         let served = sent.flow.opener == Opener::Remote;
         seen.serves = !serves.is_empty();

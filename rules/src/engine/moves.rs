@@ -41,7 +41,7 @@ impl Engine {
     pub(super) fn wrote(&mut self, wrote: &Wrote) {
         let (key, _) = self.whose(wrote.actor);
         let slot = self.holdings.find(&key);
-        let served = self.serves(Some(wrote.actor));
+        let served = self.serves(Some(wrote.actor), 0);
         let written = self
             .holdings
             .write(slot, &served, wrote.file, wrote.bytes, self.now);

@@ -7,6 +7,7 @@ use crate::output::Transition;
 mod properties;
 mod reloads;
 mod restarts;
+mod wire;
 
 const CONFIG: &str = "
 instance: pacs1

@@ -58,16 +58,16 @@ impl Names {
         }
     }
 
-    /// Path of a running process's program; empty if it has ended or has none.
+    /// Path of a running process's program, or the name of a thread of the kernel in brackets; empty if it has ended.
     #[must_use]
     pub fn exe(&self, actor: Actor) -> Name {
         let process = self.proc.join(actor.pid.to_string());
         let path = fs::read_link(process.join("exe")).unwrap_or_default();
-        if self.lives(actor) {
-            path.to_string_lossy().into()
-        } else {
-            Name::default() // the pid has passed on to another process
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        if start_ticks(&stat) != Some(actor.start / NANOS_A_TICK) {
+            return Name::default(); // the pid has passed on to another process
         }
+        kernel_thread(&stat).map_or_else(|| path.to_string_lossy().into(), Name::from)
     }
 
     /// Whether this process runs.
@@ -121,6 +121,15 @@ fn remember<K: std::hash::Hash + Eq>(names: &mut HashMap<K, Name>, key: K, name:
 pub(crate) fn start_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The name of a thread of the kernel: field 9 of its `stat` has PF_KTHREAD (include/linux/sched.h).
+fn kernel_thread(stat: &str) -> Option<String> {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let (before, after) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    let flags: u64 = after.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    (flags & PF_KTHREAD != 0).then(|| format!("[{name}]"))
 }
 
 /// The first mount of type cgroup2 in the text of `/proc/PID/mountinfo`: `/sys/fs/cgroup`, or
@@ -216,6 +225,19 @@ mod tests {
             }),
             ""
         );
+    }
+
+    #[test]
+    fn a_thread_of_the_kernel_has_a_name_in_brackets() {
+        let stat = fs::read_to_string("/proc/2/stat").unwrap_or_default();
+        // In a pid namespace of its own there is none.
+        if stat.contains("(kthreadd)") {
+            assert_eq!(kernel_thread(&stat).as_deref(), Some("[kthreadd]"));
+        }
+        let stat = "9 (nfsd) I 2 0 0 0 -1 2129984 0";
+        assert_eq!(kernel_thread(stat).as_deref(), Some("[nfsd]"));
+        let stat = "9 (nfsd) S 2 0 0 0 -1 4194304 0";
+        assert_eq!(kernel_thread(stat), None);
     }
 
     #[test]

@@ -56,6 +56,13 @@ impl Roster {
     /// audit session or cgroup changed without an event (setuid, a login, a move between cgroups).
     pub fn meet(&mut self, who: Who) -> Option<Event> {
         let (parent, exe) = match self.told.get(&who.actor) {
+            Some(told) if is_unnamed(&told.exe) => {
+                let exe = self.names.exe(who.actor);
+                if told.facts == who.facts && told.exe == exe {
+                    return None;
+                }
+                (told.parent, exe)
+            }
             Some(told) if told.facts == who.facts => return None,
             Some(told) => (told.parent, told.exe.clone()),
             None => (None, self.names.exe(who.actor)),
@@ -153,6 +160,12 @@ impl Roster {
             identity: self.names.identity(who.facts),
         })
     }
+}
+
+/// Whether a name is not to be had from the kernel's records: its threads have no program, and are made by `kthreadd`
+/// before they get their name.
+fn is_unnamed(exe: &Name) -> bool {
+    exe.is_empty() || **exe == *"[kthreadd]"
 }
 
 #[cfg(test)]
