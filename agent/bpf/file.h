@@ -4,7 +4,7 @@
 #define JAGA_FILE_H
 #include "jaga.bpf.h"
 
-enum { S_IFMT = 00170000, S_IFREG = 0100000 };
+enum { S_IFMT = 00170000, S_IFREG = 0100000, S_IFBLK = 0060000 };
 enum { PAGE_SHIFT = 12 }; /* x86_64, and aarch64 as the distributions build it */
 enum { BTRFS_MAGIC = 0x9123683e, EXT4_MAGIC = 0xef53, XFS_MAGIC = 0x58465342 };
 enum { ITER_SOURCE = 1 }; /* the iterator is what is written from */
@@ -23,6 +23,7 @@ struct timespec64 {
 };
 struct inode {
 	unsigned short i_mode;
+	u32 i_rdev;
 	struct super_block *i_sb;
 	struct address_space *i_mapping;
 	unsigned long i_ino;
@@ -67,7 +68,12 @@ struct folio___6_14 {
 struct btrfs_key {
 	u64 objectid;
 };
+struct btrfs_root_item {
+	u8 uuid[16];
+	u8 parent_uuid[16];
+};
 struct btrfs_root {
+	struct btrfs_root_item root_item;
 	struct btrfs_key root_key;
 };
 struct btrfs_inode {
@@ -148,6 +154,11 @@ static __always_inline void identify(struct file_id *id, struct inode *inode)
 	id->inode = inode->i_ino;
 	id->generation = inode->i_generation;
 	id->reserved = 0;
+}
+
+static __always_inline bool is_block(struct inode *inode)
+{
+	return inode && (inode->i_mode & S_IFMT) == S_IFBLK;
 }
 
 static __always_inline bool is_regular(struct inode *inode)

@@ -4,7 +4,7 @@
 #define JAGA_FILE_ENTRY_H
 #include "file.h"
 
-enum kind { READ = 0, MAPPED = 1, WRITE = 2 };
+enum kind { READ = 0, MAPPED = 1, WRITE = 2, BELOW = 3 };
 
 struct key {
 	struct file_id file;
@@ -17,7 +17,7 @@ struct value {
 	u64 bytes;
 	u64 size;
 	u64 last_at; /* CLOCK_BOOTTIME ns */
-	s64 store; /* -1 = outside every store */
+	s64 store; /* -1 = outside every store; BELOW: a bit for each store */
 	struct who who; /* as of the last access */
 };
 

@@ -10,6 +10,7 @@ struct listed {
 	u32 reserved;
 	struct file_id file;
 	u64 super_id; /* the file system, subvolumes aside */
+	u64 root_fs; /* what a store's root is listed under */
 };
 
 SEC("iter/task_file")
@@ -26,6 +27,7 @@ int list_files(struct bpf_iter__task_file *ctx)
 	listed.fd = ctx->fd;
 	listed.super_id = super_id(file->f_inode->i_sb);
 	identify(&listed.file, file->f_inode);
+	listed.root_fs = root_fs(file->f_inode);
 	bpf_seq_write(ctx->meta->seq, &listed, sizeof(listed));
 	return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef JAGA_FILE_READ_H
 #define JAGA_FILE_READ_H
 #include "file_direct.h"
+#include "file_below.h"
 
 /* A read in pages, which one task does in several calls to filemap_get_pages with the same end. */
 struct span {
@@ -77,7 +78,7 @@ int BPF_PROG(on_read, struct address_space *mapping, unsigned long index, unsign
 	struct inode *inode = mapping->host;
 	u64 pos, want, bytes, size;
 
-	if (!is_regular(inode))
+	if (!is_regular(inode) && !is_below(inode))
 		return 0;
 	size = inode->i_size;
 	if (!asked(mapping, &pos, &want))
@@ -86,7 +87,10 @@ int BPF_PROG(on_read, struct address_space *mapping, unsigned long index, unsign
 		bytes = clamp(pos, pos + want, size);
 	else
 		bytes = 0; /* a later part of a read that was counted when it began */
-	count(inode, READ, bytes, size);
+	if (is_regular(inode))
+		count(inode, READ, bytes, size);
+	else
+		count_below(inode, bytes);
 	return 0;
 }
 

@@ -128,6 +128,7 @@ struct path {
 struct address_space;
 
 struct file {
+	unsigned int f_flags;
 	struct address_space *f_mapping;
 	struct inode *f_inode;
 	struct path f_path;
@@ -264,6 +265,7 @@ static __always_inline void count_lost(u64 bytes)
 #define SYSCALL_ARG3(regs) ((regs)->dx)
 #define SYSCALL_ARG4(regs) ((regs)->r10)
 #define SYSCALL_ARG5(regs) ((regs)->r8)
+enum { O_DIRECT = 040000, NR_READV = 19, NR_PREADV = 295, NR_PREADV2 = 327 };
 enum { NR_READ = 0, NR_PREAD64 = 17, NR_SENDTO = 44, NR_SENDMSG = 46 };
 #elif defined(__TARGET_ARCH_arm64)
 #define SYSCALL_NR(regs) ((regs)->syscallno)
@@ -272,6 +274,7 @@ enum { NR_READ = 0, NR_PREAD64 = 17, NR_SENDTO = 44, NR_SENDMSG = 46 };
 #define SYSCALL_ARG3(regs) ((regs)->regs[2])
 #define SYSCALL_ARG4(regs) ((regs)->regs[3])
 #define SYSCALL_ARG5(regs) ((regs)->regs[4])
+enum { O_DIRECT = 0200000, NR_READV = 65, NR_PREADV = 69, NR_PREADV2 = 286 };
 enum { NR_READ = 63, NR_PREAD64 = 67, NR_SENDTO = 206, NR_SENDMSG = 211 };
 #else
 #error "jaga knows the system call registers of x86_64 and aarch64 only"

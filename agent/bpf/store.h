@@ -57,6 +57,25 @@ struct {
 	__type(value, struct verdict);
 } verdicts SEC(".maps");
 
+/* A subvolume of btrfs and, with `of_parent`, the one that it is a snapshot of (0 = of none), by UUID: in a snapshot
+ * every file keeps its inode number. */
+static __always_inline u64 subvolume_uuid(struct inode *inode, bool of_parent)
+{
+	struct btrfs_inode *btrfs;
+	struct btrfs_root *root;
+	u64 uuid[2] = {};
+
+	if (!bpf_core_type_exists(struct btrfs_inode))
+		return 0;
+	btrfs = (void *)inode - bpf_core_field_offset(struct btrfs_inode, vfs_inode);
+	root = BPF_CORE_READ(btrfs, root);
+	if (of_parent)
+		bpf_core_read(uuid, sizeof(uuid), &root->root_item.parent_uuid);
+	else
+		bpf_core_read(uuid, sizeof(uuid), &root->root_item.uuid);
+	return uuid[0] | uuid[1] ? mix(uuid[0], uuid[1]) : 0;
+}
+
 /* The climb from a file towards the root of its file system, in search of a store. */
 struct climb {
 	u64 fs;
@@ -80,10 +99,16 @@ static long climb_step(u64 depth, struct climb *climb)
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 	u64 fs = climb->fs;
 
+	u64 parent = 0;
+
 	/* A directory tree of btrfs spans subvolumes, whose inode numbers repeat. */
-	if (climb->btrfs)
-		fs = mix(fs, subvolume(inode));
+	if (climb->btrfs) {
+		parent = subvolume_uuid(inode, true);
+		fs = mix(fs, subvolume_uuid(inode, false));
+	}
 	climb->store = store_at(fs, BPF_CORE_READ(inode, i_ino));
+	if (climb->store < 0 && parent)
+		climb->store = store_at(mix(climb->fs, parent), BPF_CORE_READ(inode, i_ino));
 	if (climb->store >= 0)
 		return 1;
 	climb->dentry = BPF_CORE_READ(dentry, d_parent);
@@ -100,6 +125,14 @@ static long alias_step(u64 i, struct climb *climb)
 	bpf_loop(DEPTH, climb_step, climb, 0);
 	climb->alias = BPF_CORE_READ(alias, next);
 	return climb->store >= 0;
+}
+
+/* What the roots of a file system, or of a subvolume, are listed under. */
+static __always_inline u64 root_fs(struct inode *inode)
+{
+	u64 fs = super_id(inode->i_sb);
+
+	return inode->i_sb->s_magic == BTRFS_MAGIC ? mix(fs, subvolume_uuid(inode, false)) : fs;
 }
 
 static __always_inline s32 find_store(struct inode *inode)

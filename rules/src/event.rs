@@ -203,6 +203,9 @@ pub struct Read {
     /// The bytes are an estimate (mmap, or a rung that cannot count).
     #[serde(default, skip_serializing_if = "is_false")]
     pub estimated: bool,
+    /// Not through a path: `file` is a block device that the store lies on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub below: bool,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -60,6 +60,8 @@ pub struct Observation {
     pub scope: Option<Scope>,
     /// Sent by a unit that `serves` the store (any store, where none is exposed).
     pub serves: bool,
+    /// Read of a block device that the store lies on.
+    pub below: bool,
     /// What kind of gap.
     pub gap: Option<GapKind>,
     /// The amounts that measures pick from.
@@ -119,6 +121,7 @@ impl Observation {
             remote_name: None,
             scope: None,
             serves: false,
+            below: false,
             gap: None,
             amounts: Amounts {
                 sent_bytes: 0,

@@ -20,6 +20,7 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("bulk-outbound.yaml"),
     pack!("sustained-rate.yaml"),
     pack!("store-mass-read.yaml"),
+    pack!("store-copied-below.yaml"),
     pack!("served-in-bulk.yaml"),
     pack!("unattributed-bytes.yaml"),
     pack!("destination-rewritten.yaml"),

@@ -48,6 +48,7 @@ impl Select {
             destination,
             gap,
             serves,
+            below,
             ..
         } = &self.written;
         (self.scopes == 0
@@ -58,6 +59,7 @@ impl Select {
             && (self.sensors.is_empty() || self.sensors.contains(&seen.sensor))
             && (gap.is_empty() || seen.gap.is_some_and(|kind| gap.contains(&kind)))
             && serves.is_none_or(|serves| serves == seen.serves)
+            && below.is_none_or(|below| below == seen.below)
             && any(session, seen.session, names)
             && any(exe, seen.exe, names)
             && any(user, seen.user, names)
@@ -86,10 +88,13 @@ impl Select {
             gap,
             sensor,
             serves,
+            below,
             on_store_host,
         } = written;
+        // Absent where nothing is said: what was counted before there was such a word stays counted.
+        let below = below.map_or(String::new(), |below| format!(" below={below}"));
         format!(
-            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}",
+            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}",
             globs(session),
             globs(exe),
             globs(user)

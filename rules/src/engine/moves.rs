@@ -20,7 +20,11 @@ impl Engine {
         if read.estimated {
             self.estimated.insert(store);
         }
-        let records = self.records_of(store);
+        // A device holds many files: its records are those of its bytes.
+        let records = match self.records_of(store) {
+            Records::PerFile(_) if read.below => Records::BytesEach(self.bytes_each(store)),
+            written => written,
+        };
         let slot = self.open_run(&key, session);
         let count = |taken: crate::hold::Taken| match records {
             Records::PerFile(each) => each * taken.files as f64,
@@ -31,6 +35,7 @@ impl Engine {
         self.totals.read(store, read.bytes, taken.files);
         let mut seen = self.observe(Subject::Read, self.lineage.member(read.actor), session);
         seen.store = store;
+        seen.below = read.below;
         seen.amounts.read_bytes = read.bytes;
         seen.amounts.files_read = taken.files;
         seen.estimated = read.estimated;

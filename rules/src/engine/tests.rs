@@ -111,6 +111,7 @@ fn read(pid: u32, inode: u64, bytes: u64) -> Event {
         bytes,
         size: 1 << 40,
         estimated: false,
+        below: false,
     })
 }
 

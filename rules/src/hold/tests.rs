@@ -40,6 +40,7 @@ fn of(inode: u64, bytes: u64, size: u64) -> Read {
         bytes,
         size,
         estimated: false,
+        below: false,
     }
 }
 

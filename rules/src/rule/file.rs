@@ -138,6 +138,10 @@ fn technique(at: At<'_>) -> Option<Name> {
     }
 }
 
+fn answer(at: At<'_>) -> Option<bool> {
+    at.word("answer", &[("yes", true), ("no", false)])
+}
+
 fn select(at: At<'_>) -> Option<Where> {
     let fields = at.fields("'where'")?;
     let names = |at: At<'_>| name_glob(at);
@@ -150,9 +154,8 @@ fn select(at: At<'_>) -> Option<Where> {
         destination: list(fields.optional("destination", |at| at.list(At::parse))),
         gap: list(fields.optional("gap", |at| at.list(|at| at.word("kind of gap", &GAP_KINDS)))),
         sensor: list(fields.optional("sensor", |at| at.list(At::name))),
-        serves: fields.optional("serves", |at| {
-            at.word("answer", &[("yes", true), ("no", false)])
-        }),
+        serves: fields.optional("serves", answer),
+        below: fields.optional("below", answer),
         on_store_host: fields
             .optional("stores", |at| at.word("choice", &[("any", ())]))
             .is_some(),
@@ -179,9 +182,12 @@ impl fmt::Display for Where {
         let mut written: Vec<String> = lists
             .map(|(name, values)| format!("{name}: [{values}]"))
             .collect();
+        let answers = [("serves", self.serves), ("below", self.below)];
+        let answers = answers
+            .iter()
+            .filter_map(|(name, answer)| Some((name, (*answer)?)));
         written.extend(
-            self.serves
-                .map(|serves| format!("serves: {}", if serves { "yes" } else { "no" })),
+            answers.map(|(name, yes)| format!("{name}: {}", if yes { "yes" } else { "no" })),
         );
         written.extend(self.on_store_host.then(|| "stores: any".to_owned()));
         out.write_str(&written.join(", "))

@@ -211,6 +211,7 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
         ("user", !select.user.is_empty(), somebody),
         ("destination", !select.destination.is_empty(), leaves),
         ("serves", select.serves.is_some(), sent),
+        ("below", select.below.is_some(), watches == Watches::Read),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),
     ];
@@ -236,6 +237,13 @@ mod tests {
         };
         let read = parse("a", &rule(select)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(read.rules[0].select.to_string(), select);
+        let reads = rule("store: [lab], below: yes").replace("exposed-bytes", "read-bytes");
+        let read = parse("a", &reads).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(read.rules[0].select.to_string(), "store: [lab], below: yes");
+        assert!(
+            parse("a", &rule("below: yes")).is_err(),
+            "what is sent has no device"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! ```text
 //! at 0s  session login:alice reads ekg 40 MB/s in files of 1 MB for 60s
 //! at 0s  session unit:nginx.service as /usr/sbin/nginx user www-data serves 10.1.2.3 5 MB/s for 1h
+//! at 0s  session login:alice reads below ekg 40 MB/s for 60s
 //! at 60s session login:alice sends 203.0.113.9:443 900 KB repeat 1000 every 2s
 //! at 60s session login:alice writes /tmp/a.tar 20 MB/s for 10s
 //! at 90s session login:bob reads file /tmp/a.tar 20 MB/s for 10s
@@ -104,6 +105,8 @@ pub enum Act {
         who: Doer,
         /// Of what.
         of: Holder,
+        /// Of the block device that the store lies on.
+        below: bool,
         /// How much.
         flow: Amount,
         /// Bytes of each file; absent = all in one.

@@ -167,15 +167,17 @@ impl Words<'_> {
     }
 
     fn read(&mut self, who: Doer) -> Read<Act> {
-        let of = if self.take("file") {
+        let below = self.take("below");
+        let of = if !below && self.take("file") {
             Holder::File(self.path()?)
         } else {
             Holder::Store(self.store()?)
         };
-        let (flow, file_size) = self.flow(Some("files"))?;
+        let (flow, file_size) = self.flow((!below).then_some("files"))?;
         Ok(Act::Read {
             who,
             of,
+            below,
             flow,
             file_size,
         })

@@ -116,9 +116,10 @@ impl<'a> Player<'a> {
             Act::Read {
                 who,
                 of,
+                below,
                 flow,
                 file_size,
-            } => read(world, (who, of), (flow, *file_size), due, told),
+            } => read(world, (who, of, *below), (flow, *file_size), due, told),
             Act::Write { who, file, flow } => {
                 let actor = world.process(who, due.at, told);
                 let bytes = share(flow, due.tick);
@@ -272,7 +273,7 @@ fn share(flow: &Amount, tick: i64) -> u64 {
 
 fn read(
     world: &mut World,
-    (who, of): (&Doer, &Holder),
+    (who, of, below): (&Doer, &Holder, bool),
     (flow, file_size): (&Amount, Option<u64>),
     due: Due,
     told: &mut Vec<Event>,
@@ -287,6 +288,7 @@ fn read(
             bytes,
             size,
             estimated: false,
+            below,
         }));
     };
     match of {

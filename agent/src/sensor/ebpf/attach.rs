@@ -75,6 +75,7 @@ pub fn files() -> Subject {
             "ext4_truncate_enter",
             "xfs_file_buffered_write",
             "btrfs_inode_evict",
+            "block_bio_queue",
         ],
         entries: None,
     }

@@ -9,6 +9,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::attach::Attached;
 use super::decode::{Fields, file};
+use crate::sensor::host::devices::Devices;
 use crate::sensor::host::source::{Places, Root};
 
 /// File system and inode of each root, with the store's index. Inode 0 marks a file system that has such a place.
@@ -19,6 +20,7 @@ type Placed = BTreeMap<(u64, u64), u32>;
 pub struct Roots {
     attached: Arc<Attached>,
     placed: Placed,
+    devices: Devices,
     version: u32,
     exact_writes: u32,
 }
@@ -31,6 +33,7 @@ impl Roots {
             exact_writes: exact_writes(&attached),
             attached,
             placed: Placed::new(),
+            devices: Devices::new(),
             version: 0,
         }
     }
@@ -104,6 +107,24 @@ impl Places for Roots {
     fn remotes(&mut self, _: &[(Target, u32)]) -> Result<(), String> {
         Ok(()) // files are on this host
     }
+
+    fn devices(&mut self, devices: &Devices) -> Result<(), String> {
+        let Ok(map) = self.attached.map("devices") else {
+            return Ok(()); // a rung that sees none
+        };
+        for gone in self.devices.keys().filter(|of| !devices.contains_key(of)) {
+            let gone = map.delete(&gone.to_ne_bytes());
+            gone.map_err(|error| format!("cannot drop a store's block device: {error}"))?;
+        }
+        for (device, stores) in devices {
+            map.update(&device.to_ne_bytes(), &stores.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|error| {
+                    format!("cannot tell the kernel a store's block device: {error}")
+                })?;
+        }
+        self.devices.clone_from(devices);
+        Ok(())
+    }
 }
 
 /// File systems whose own hooks count their writes, as `struct settings` has them.
@@ -142,9 +163,10 @@ fn decode_listed(bytes: &[u8]) -> Vec<Listed> {
         let _reserved = fields.u32()?;
         let id = file::take_file(&mut fields)?;
         let super_id = fields.u64()?;
+        let fs = fields.u64()?;
         Some(Listed {
             fd,
-            fs: id.fs,
+            fs,
             inode: id.inode,
             super_id,
         })
@@ -167,14 +189,15 @@ mod tests {
             .u32(3)
             .u32(0)
             .u64(4)
+            .u64(9)
             .0;
         let listed = Listed {
             fd: 5,
-            fs: 1,
+            fs: 9,
             inode: 2,
             super_id: 4,
         };
         assert_eq!(decode_listed(&one), [listed]);
-        assert!(decode_listed(&one[..39]).is_empty());
+        assert!(decode_listed(&one[..47]).is_empty());
     }
 }

@@ -143,6 +143,7 @@ fn by_nobody(store: usize, bytes: u64, stores: &[Name]) -> Option<Read> {
         bytes,
         size: u64::MAX,
         estimated: false,
+        below: false,
     })
 }
 
@@ -177,6 +178,19 @@ impl Deeds {
             });
             return;
         }
+        if let Kind::Below { stores: on_it } = count.kind {
+            let on_it = (0..stores.len().min(64)).filter(|index| on_it >> index & 1 == 1);
+            self.store_reads.extend(on_it.map(|index| Read {
+                actor,
+                file,
+                store: Some(stores[index].clone()),
+                bytes,
+                size,
+                estimated: false,
+                below: true,
+            }));
+            return;
+        }
         let store = count.store.and_then(|index| stores.get(index).cloned());
         let list = match store {
             Some(_) => &mut self.store_reads,
@@ -189,6 +203,7 @@ impl Deeds {
             bytes,
             size,
             estimated: count.kind != Kind::Read,
+            below: false,
         });
     }
 
@@ -386,6 +401,21 @@ mod tests {
         assert_eq!(kinds(&late), Vec::<&str>::new());
         let next = teller.tell(life_of_a_file(None, Some(8)), &[]);
         assert_eq!(kinds(&next), ["gone"]);
+    }
+
+    #[test]
+    fn a_device_is_read_of_every_store_on_it() {
+        let mut teller = Teller::new(roster());
+        let round = Round {
+            files: vec![file(9, Kind::Below { stores: 0b101 }, None)],
+            ..Round::default()
+        };
+        let events = teller.tell(round, &["lab".into(), "ekg".into(), "pacs".into()]);
+        let stores = events.iter().filter_map(|event| match event {
+            Event::Read(read) if read.below => read.store.as_deref(),
+            _ => None,
+        });
+        assert_eq!(stores.collect::<Vec<_>>(), ["lab", "pacs"]);
     }
 
     #[test]

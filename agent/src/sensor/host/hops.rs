@@ -104,6 +104,7 @@ mod tests {
             bytes: 1,
             size: 1,
             estimated: false,
+            below: false,
         }
     }
 

@@ -25,6 +25,7 @@ use crate::state::rung::Rungs;
 pub mod addresses;
 pub mod batch;
 mod containers;
+pub mod devices;
 mod drain;
 mod hops;
 pub(crate) mod names;
@@ -84,7 +85,7 @@ pub const NOT_SEEN: [(&str, &str); 5] = [
     ),
     (
         "block-devices",
-        "reads of a store's block device, and of a snapshot of it",
+        "`btrfs send`, snapshots of snapshots, LVM thin snapshots; below rung 1 every read of a block device",
     ),
     (
         "packet-destinations",

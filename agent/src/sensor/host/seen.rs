@@ -74,6 +74,11 @@ pub enum Kind {
     Estimated,
     /// Written.
     Write,
+    /// Read below every path: the file is a block device.
+    Below {
+        /// The stores that lie on it: a bit for each index of the sensor's list of stores.
+        stores: u64,
+    },
 }
 
 /// A file that was told as written is deleted, or truncated to nothing.

@@ -7,6 +7,7 @@ use jaga_rules::config::{Interfaces, Namespaces, Target};
 use jaga_rules::event::{Gap, Name};
 
 use super::batch::Round;
+use super::devices::Devices;
 use super::seen::{Life, SocketCount};
 
 /// Process life.
@@ -44,6 +45,14 @@ pub trait Places: Send {
     /// # Errors
     /// In words, what is not watched, and the next step.
     fn remotes(&mut self, remotes: &[(Target, u32)]) -> Result<(), String>;
+
+    /// Takes these block devices, on which stores lie, instead of the former ones. Whoever sees none needs none.
+    ///
+    /// # Errors
+    /// In words, what is not watched, and the next step.
+    fn devices(&mut self, _: &Devices) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A directory (or file) at which a store begins, or at which it goes on behind a mount.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jaga_rules::config::{Store, Target};
 use jaga_rules::event::Name;
 
+use super::devices::{self, Devices};
 use super::source::{Places, Root};
 use crate::sensor::HealthTable;
 
@@ -52,6 +53,8 @@ pub struct Stores {
     stores: Vec<Store>,
     /// Mounts and root directories as of the last placing.
     seen: (String, Vec<Option<(u64, u64)>>),
+    /// Block devices as of the last look: a disk may be stacked on another without a mount.
+    devices: Devices,
 }
 
 impl Stores {
@@ -70,6 +73,7 @@ impl Stores {
             how,
             stores: Vec::new(),
             seen: Default::default(),
+            devices: Devices::new(),
         }
     }
 
@@ -97,9 +101,18 @@ impl Stores {
     }
 
     fn look(&mut self) {
-        if self.seen != self.sight() {
+        if self.seen != self.sight() || self.devices != self.devices_below() {
             self.place();
         }
+    }
+
+    fn devices_below(&self) -> Devices {
+        let paths = self.stores.iter().flat_map(|store| {
+            let index = self.names.index(&store.name);
+            let paths = store.paths.iter();
+            paths.map(move |path| (path.as_path(), index))
+        });
+        devices::below(Path::new("/sys"), &mounts(), paths)
     }
 
     fn sight(&self) -> (String, Vec<Option<(u64, u64)>>) {
@@ -116,9 +129,11 @@ impl Stores {
         let mut missing = Vec::new();
         let roots = self.open(&mut missing);
         let remotes = self.remotes();
+        self.devices = self.devices_below();
         for places in &mut self.places {
             missing.extend(places.place(&roots).err());
             missing.extend(places.remotes(&remotes).err());
+            missing.extend(places.devices(&self.devices).err());
         }
         let why: Vec<String> = [self.how.clone()].into_iter().chain(missing).collect();
         self.health

@@ -24,7 +24,7 @@ fn step() -> impl Strategy<Value = (i64, Event)> {
         }),
         1 => (3u32..8, 1u64..9, 1u64..900).prop_map(|(pid, inode, bytes)| {
             let file = place(inode);
-            Event::Read(Read { actor: actor(pid), file, store: None, bytes, size: bytes, estimated: false })
+            Event::Read(Read { actor: actor(pid), file, store: None, bytes, size: bytes, estimated: false, below: false })
         }),
         1 => Just(Event::Gap(Gap {
             sensor: "files".into(), kind: GapKind::Blind, events: 1, bytes: 0, why: "no right".into(),

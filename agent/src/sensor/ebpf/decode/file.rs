@@ -13,16 +13,19 @@ pub fn decode(key: &[u8], value: &[u8]) -> Option<FileCount> {
     let file = take_file(&mut key)?;
     let _start = key.u64()?;
     let _tgid = key.u32()?;
-    let kind = match key.u32()? {
-        0 => Kind::Read,
-        1 => Kind::Mapped,
-        2 => Kind::Write,
-        _ => return None,
-    };
+    let kind = key.u32()?;
     let bytes = value.u64()?;
     let size = value.u64()?;
     let last_at = value.u64()?;
-    let store = usize::try_from(value.u64()?.cast_signed()).ok();
+    let stores = value.u64()?;
+    let store = usize::try_from(stores.cast_signed()).ok();
+    let (kind, store) = match kind {
+        0 => (Kind::Read, store),
+        1 => (Kind::Mapped, store),
+        2 => (Kind::Write, store),
+        3 => (Kind::Below { stores }, None),
+        _ => return None,
+    };
     Some(FileCount {
         who: By::Process(take_who(&mut value)?),
         file,
@@ -48,7 +51,7 @@ pub fn decode_gone(bytes: &[u8]) -> Option<Gone> {
 fn whole_pages_end_with_the_file(kind: Kind, bytes: u64, size: u64) -> u64 {
     match kind {
         Kind::Mapped => bytes.min(size),
-        Kind::Read | Kind::Estimated | Kind::Write => bytes,
+        Kind::Read | Kind::Estimated | Kind::Write | Kind::Below { .. } => bytes,
     }
 }
 
@@ -113,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_of_every_store_on_it() {
+        let (key, value) = entry(3, 9000, 0b101);
+        let count = decode(&key, &value).unwrap();
+        let kind = Kind::Below { stores: 0b101 };
+        assert_eq!((count.kind, count.store, count.bytes), (kind, None, 9000));
+    }
+
+    #[test]
     fn a_file_that_is_gone() {
         let bytes = Bytes::default().u64(11).u64(12).u32(13).u32(0).u64(99).0;
         let file = FileId {
@@ -126,7 +137,7 @@ mod tests {
 
     #[test]
     fn other_shapes_are_refused() {
-        let (key, value) = entry(3, 1, 0);
+        let (key, value) = entry(4, 1, 0);
         assert_eq!(decode(&key, &value), None);
         let (key, value) = entry(0, 1, 0);
         assert_eq!(decode(&key[..39], &value), None);
