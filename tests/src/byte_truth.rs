@@ -9,11 +9,9 @@ use crate::truth::drive::Deed;
 use crate::truth::{Bench, Family, Way};
 
 /// Ways of which not all is seen, and the name under which `jaga check` says so.
-const UNSEEN: [(&str, &str); 7] = [
+const UNSEEN: [(&str, &str); 5] = [
     ("renamed out of the store", "reflinks"),
     ("by a reflink (btrfs)", "reflinks"),
-    ("in a snapshot (btrfs)", "block-devices"),
-    ("on the block device", "block-devices"),
     ("on tmpfs", "tmpfs"),
     ("in a memfd", "tmpfs"),
     ("AF_PACKET past the queue", "packet-destinations"),
