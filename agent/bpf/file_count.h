@@ -44,42 +44,41 @@ static __always_inline void no_room(s32 store, u32 kind, u64 bytes)
 }
 
 /* Reads: of the stores, and of what may be a staging file. Writes: outside the stores. */
-static __always_inline bool is_told(struct verdict *verdict, u32 kind)
+static __always_inline bool is_told(s32 store, u32 kind, struct inode *inode)
 {
 	if (kind == WRITE)
-		return verdict->store < 0;
-	return verdict->store >= 0 || verdict->young;
+		return store < 0;
+	return store >= 0 || is_young(inode);
 }
 
-static __always_inline struct value *new_entry(void *table, struct key *key, struct inode *inode, u64 bytes, u64 now)
+/* Puts in the first of a process's reads or writes of a file; returns the entry if there is one already. */
+static __always_inline struct value *begin(void *table, struct key *key, struct value *first, struct inode *inode)
 {
 	u32 zero = 0;
 	struct settings *set = bpf_map_lookup_elem(&settings, &zero);
-	struct value *value, first = {};
-	struct verdict verdict;
+	struct value *value;
 	u8 yes = 1;
 
 	if (!set)
 		return NULL;
-	verdict = judge(inode, &key->file, set, now);
-	if (!is_told(&verdict, key->kind))
+	first->store = set->any_roots ? find_store(inode, set, first->last_at) : -1;
+	if (!is_told(first->store, key->kind, inode))
 		return NULL;
 	if (key->kind == WRITE)
 		bpf_map_update_elem(&labelled, &key->file, &yes, BPF_ANY);
-	first.store = verdict.store;
-	bpf_map_update_elem(table, key, &first, BPF_NOEXIST); /* or another thread was quicker */
-	value = bpf_map_lookup_elem(table, key);
+	if (!bpf_map_update_elem(table, key, first, BPF_NOEXIST))
+		return NULL;
+	value = bpf_map_lookup_elem(table, key); /* another thread was quicker, or the table is full */
 	if (!value)
-		no_room(verdict.store, key->kind, bytes);
+		no_room(first->store, key->kind, first->bytes);
 	return value;
 }
 
 static __always_inline void count_of(struct task_struct *task, struct inode *inode, u32 kind, u64 bytes, u64 size)
 {
-	u64 now = bpf_ktime_get_boot_ns();
+	struct value *value, now = { .bytes = bytes, .size = size, .last_at = bpf_ktime_get_boot_ns() };
 	u32 zero = 0;
 	void *table = bpf_map_lookup_elem(&counts, &zero);
-	struct value *value;
 	struct key key = {};
 
 	if (!table || !bytes)
@@ -88,15 +87,16 @@ static __always_inline void count_of(struct task_struct *task, struct inode *ino
 	key.start = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
 	key.kind = kind;
+	tell_who(&now.who, task);
 	value = bpf_map_lookup_elem(table, &key);
 	if (!value)
-		value = new_entry(table, &key, inode, bytes, now);
+		value = begin(table, &key, &now, inode);
 	if (!value)
 		return;
 	__sync_fetch_and_add(&value->bytes, bytes);
 	value->size = size;
-	value->last_at = now;
-	tell_who(&value->who, task);
+	value->last_at = now.last_at;
+	value->who = now.who;
 }
 
 static __always_inline void count(struct inode *inode, u32 kind, u64 bytes, u64 size)

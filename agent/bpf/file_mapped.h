@@ -55,7 +55,6 @@ int book_mapped(struct bpf_iter__task_vma *ctx)
 	struct settings *set = bpf_map_lookup_elem(&settings, &zero);
 	struct task_struct *task = ctx->task;
 	struct vm_area_struct *vma = ctx->vma;
-	struct file_id id;
 	struct inode *inode;
 
 	if (!task || !vma || !set || !set->any_roots || !vma->vm_file)
@@ -63,8 +62,7 @@ int book_mapped(struct bpf_iter__task_vma *ctx)
 	inode = vma->vm_file->f_inode;
 	if (!is_regular(inode))
 		return 0;
-	identify(&id, inode);
-	if (judge(inode, &id, set, bpf_ktime_get_boot_ns()).store >= 0 && is_due(task, inode))
+	if (find_store(inode, set, bpf_ktime_get_boot_ns()) >= 0 && is_due(task, inode))
 		count_of(task, inode, MAPPED, inode->i_size, inode->i_size);
 	return 0;
 }

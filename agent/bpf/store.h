@@ -28,7 +28,7 @@ struct {
 	__type(value, struct settings);
 } settings SEC(".maps");
 
-/* A directory (or file) at which a store begins; inode 0 = this file system has such a place. */
+/* A directory (or file) at which a store begins; inode 0 = this file system has such a place, with 1 for a file. */
 struct root {
 	u64 fs;
 	u64 inode;
@@ -42,18 +42,22 @@ struct {
 	__type(value, u32);
 } roots SEC(".maps");
 
-/* What was found out about a file, for a second: hot files are not walked at each read. */
+/* What was found out about a directory, for a second: the files in it are looked up by it alone. */
 struct verdict {
 	u64 until;
 	u32 roots_version;
 	s32 store;
-	u64 young; /* it may be a staging file */
+};
+
+struct folder {
+	u64 fs; /* as in `file_id` */
+	u64 inode;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, VERDICTS);
-	__type(key, struct file_id);
+	__type(key, struct folder);
 	__type(value, struct verdict);
 } verdicts SEC(".maps");
 
@@ -79,8 +83,10 @@ static __always_inline u64 subvolume_uuid(struct inode *inode, bool of_parent)
 /* The climb from a file towards the root of its file system, in search of a store. */
 struct climb {
 	u64 fs;
+	u64 now;
 	struct dentry *dentry;
 	struct hlist_node *alias;
+	u32 roots_version;
 	s32 store;
 	bool btrfs;
 };
@@ -115,14 +121,38 @@ static long climb_step(u64 depth, struct climb *climb)
 	return climb->dentry == dentry;
 }
 
+/* The store of a directory, by what was found a moment ago or by a climb. */
+static __always_inline void find_folder(struct climb *climb)
+{
+	struct dentry *dentry = climb->dentry;
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	struct folder folder = { .fs = climb->fs, .inode = BPF_CORE_READ(inode, i_ino) };
+	struct verdict *known, fresh = {};
+
+	if (climb->btrfs)
+		folder.fs = mix(folder.fs, subvolume(inode));
+	known = bpf_map_lookup_elem(&verdicts, &folder);
+	if (known && known->until > climb->now && known->roots_version == climb->roots_version) {
+		climb->store = known->store;
+		return;
+	}
+	bpf_loop(DEPTH, climb_step, climb, 0);
+	fresh.until = climb->now + VERDICT_NS;
+	fresh.roots_version = climb->roots_version;
+	fresh.store = climb->store;
+	bpf_map_update_elem(&verdicts, &folder, &fresh, BPF_ANY);
+}
+
 static long alias_step(u64 i, struct climb *climb)
 {
 	struct hlist_node *alias = climb->alias;
+	struct dentry *dentry;
 
 	if (!alias)
 		return 1;
-	climb->dentry = (void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
-	bpf_loop(DEPTH, climb_step, climb, 0);
+	dentry = (void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
+	climb->dentry = BPF_CORE_READ(dentry, d_parent);
+	find_folder(climb);
 	climb->alias = BPF_CORE_READ(alias, next);
 	return climb->store >= 0;
 }
@@ -135,17 +165,22 @@ static __always_inline u64 root_fs(struct inode *inode)
 	return inode->i_sb->s_magic == BTRFS_MAGIC ? mix(fs, subvolume_uuid(inode, false)) : fs;
 }
 
-static __always_inline s32 find_store(struct inode *inode)
+static __always_inline s32 find_store(struct inode *inode, struct settings *set, u64 now)
 {
 	struct super_block *sb = inode->i_sb;
-	struct climb climb = { .store = -1 };
+	struct climb climb = { .store = -1, .now = now, .roots_version = set->roots_version };
+	s32 any;
 
 	climb.btrfs = sb->s_magic == BTRFS_MAGIC;
 	climb.fs = super_id(sb);
-	if (store_at(climb.fs, 0) < 0) /* no store on this file system */
+	any = store_at(climb.fs, 0);
+	if (any < 0) /* no store on this file system */
 		return -1;
+	if (any > 0)
+		climb.store = store_at(root_fs(inode), inode->i_ino);
 	climb.alias = inode->i_dentry.first;
-	bpf_loop(ALIASES, alias_step, &climb, 0);
+	if (climb.store < 0)
+		bpf_loop(ALIASES, alias_step, &climb, 0);
 	return climb.store;
 }
 
@@ -165,21 +200,6 @@ static __always_inline bool is_young(struct inode *inode)
 	else if (bpf_core_field_exists(older->i_ctime))
 		changed = BPF_CORE_READ(older, i_ctime.tv_sec);
 	return inode->i_nlink > 1 || changed + (s64)LABEL_LIFE_SECS > now;
-}
-
-static __always_inline struct verdict judge(struct inode *inode, struct file_id *id, struct settings *set, u64 now)
-{
-	struct verdict *known = bpf_map_lookup_elem(&verdicts, id);
-	struct verdict fresh = {};
-
-	if (known && known->until > now && known->roots_version == set->roots_version)
-		return *known;
-	fresh.until = now + VERDICT_NS;
-	fresh.roots_version = set->roots_version;
-	fresh.store = set->any_roots ? find_store(inode) : -1;
-	fresh.young = is_young(inode);
-	bpf_map_update_elem(&verdicts, id, &fresh, BPF_ANY);
-	return fresh;
 }
 
 #endif

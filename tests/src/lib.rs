@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod byte_truth;
 pub mod daemons;
+pub mod disk;
 pub mod fuzz;
 pub mod guest;
 pub mod leak;

@@ -12,7 +12,8 @@ use super::decode::{Fields, file};
 use crate::sensor::host::devices::Devices;
 use crate::sensor::host::source::{Places, Root};
 
-/// File system and inode of each root, with the store's index. Inode 0 marks a file system that has such a place.
+/// File system and inode of each root, with the store's index. Inode 0 marks a file system that has such a place, with 1
+/// where one of these is a file.
 type Placed = BTreeMap<(u64, u64), u32>;
 
 /// Keeps the kernel's list of store roots.
@@ -40,17 +41,18 @@ impl Roots {
 
     /// Asks the kernel side what it calls these files: the same code then names what is read.
     fn identify(&mut self, roots: &[Root]) -> Result<Placed, String> {
-        let by_fd: BTreeMap<u32, u32> = roots
+        let by_fd: BTreeMap<u32, &Root> = roots
             .iter()
-            .map(|root| (root.file.as_raw_fd().unsigned_abs(), root.store))
+            .map(|root| (root.file.as_raw_fd().unsigned_abs(), root))
             .collect();
         self.settings(std::process::id())?;
         let listed = self.attached.iterate("list_files")?;
         let mut places = Placed::new();
         for root in decode_listed(&listed) {
-            if let Some(index) = by_fd.get(&root.fd) {
-                places.insert((root.fs, root.inode), *index);
-                places.insert((root.super_id, 0), 0);
+            if let Some(of) = by_fd.get(&root.fd) {
+                let is_file = of.file.metadata().is_ok_and(|of| of.is_file());
+                places.insert((root.fs, root.inode), of.store);
+                *places.entry((root.super_id, 0)).or_default() |= u32::from(is_file);
             }
         }
         Ok(places)
