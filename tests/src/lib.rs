@@ -14,4 +14,5 @@ pub mod program;
 pub mod sink;
 pub mod truth;
 pub mod wait;
+pub mod ways_out;
 pub mod world;

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 /// When the time is over: with `what`, so that the message says what never happened.
-pub fn until<T>(what: &str, seconds: u64, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, seconds: u64, probe: impl FnMut() -> Option<T>) -> T {
+    within(seconds, probe).unwrap_or_else(|| panic!("waited {seconds} s in vain for {what}"))
+}
+
+/// The same; absent when the time is over.
+pub fn within<T>(seconds: u64, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(found) = probe() {
+        let found = probe();
+        if found.is_some() || start.elapsed() >= Duration::from_secs(seconds) {
             return found;
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(seconds),
-            "waited {seconds} s in vain for {what}"
-        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

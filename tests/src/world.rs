@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use crate::agent::Agent;
 use crate::login::Logins;
 use crate::net::Network;
-use crate::process::{Running, cgroup2};
+use crate::process::{Running, Unit, cgroup2};
 use crate::sink::Sink;
 
 /// One megabyte as the stores use it: whole pages, so that a figure that is off is off by something.
@@ -27,6 +27,7 @@ pub struct World {
     /// A web server on the PC inside, port 80.
     pub sink_inside: Sink,
     daemons: Vec<Running>,
+    units: Vec<Unit>,
     folder: tempfile::TempDir,
     home: fs::File,
     _alone: MutexGuard<'static, ()>,
@@ -74,6 +75,7 @@ impl World {
             sink,
             sink_inside,
             daemons,
+            units: Vec::new(),
             folder,
             home,
             _alone: alone,
@@ -132,6 +134,27 @@ impl World {
         self.daemons.push(running);
     }
 
+    /// Runs a script in a unit of its own to its end, at most `seconds`; the unit lives as long as the world.
+    pub fn in_unit(&mut self, name: &str, script: &str, seconds: u64) {
+        let unit = Unit::new(name);
+        unit.run(script, seconds);
+        self.units.push(unit);
+    }
+
+    /// Starts a script in a unit of its own; both live as long as the world.
+    pub fn serve_in_unit(&mut self, name: &str, script: &str) {
+        let unit = Unit::new(name);
+        self.daemons.push(Running::start(&mut unit.shell(script)));
+        self.units.push(unit);
+    }
+
+    /// How many bytes the host on the internet receives while `act` runs, headers of the network included.
+    pub fn out_received(&mut self, act: impl FnOnce(&mut Self)) -> u64 {
+        let before = self.net.out.received();
+        act(self);
+        self.net.out.received() - before
+    }
+
     /// A login of `user` from the PC inside, which runs `script` to its end.
     pub fn login(&self, user: &str, script: &str) -> Running {
         Running::start(
@@ -147,6 +170,7 @@ impl Drop for World {
         // The thread may run the next test.
         let _ = setns(&self.home, CloneFlags::CLONE_NEWNET);
         self.daemons.clear();
+        self.units.clear();
     }
 }
 
