@@ -96,4 +96,30 @@ int BPF_PROG(on_unix_splice, struct socket *socket, s64 *pos, void *pipe, u64 si
 	return 0;
 }
 
+/* Pipes, named and unnamed; what is spliced into or out of one is not seen here. */
+static __always_inline void piped(struct kiocb *kiocb, u32 kind, s64 bytes)
+{
+	struct inode *inode = kiocb->ki_filp->f_inode;
+	struct file_id channel = { .fs = CHANNEL };
+
+	if (bytes <= 0)
+		return;
+	channel.inode = mix(inode->i_ino, inode->i_sb->s_dev);
+	count(&channel, bpf_get_current_task_btf(), kind, bytes, -1);
+}
+
+SEC("fexit/pipe_write")
+int BPF_PROG(on_pipe_put, struct kiocb *kiocb, struct iov_iter *from, s64 ret)
+{
+	piped(kiocb, WRITE, ret);
+	return 0;
+}
+
+SEC("fexit/pipe_read")
+int BPF_PROG(on_pipe_take, struct kiocb *kiocb, struct iov_iter *to, s64 ret)
+{
+	piped(kiocb, READ, ret);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -127,3 +127,26 @@ fn each_way_of_reading_is_counted() {
         near(name, told, truth, &answer);
     }
 }
+
+#[test]
+fn what_passes_through_a_named_pipe_is_held_by_who_took_it() {
+    let script = format!(
+        "for unit in taker sender; do mkdir /sys/fs/cgroup/$unit.service; done
+         dd if=/dev/zero of=/disk/store/file bs=1M count=150
+         mkfifo /run/silence /run/between
+         out nc -l -p 80 <>/run/silence >/dev/null &
+         until out netstat -ltn | grep -q ':80 '; do usleep 100000; done
+         sh -c 'echo $$ >/sys/fs/cgroup/taker.service/cgroup.procs; cat /disk/store/file >/run/between' &
+         sh -c 'echo $$ >/sys/fs/cgroup/sender.service/cgroup.procs; exec nc {OUT} 80 </run/between'
+         wait"
+    );
+    let Some(answer) = beside(
+        "what_passes_through_a_named_pipe_is_held_by_who_took_it",
+        &script,
+    ) else {
+        return;
+    };
+    let key = [("store", "ekg"), ("session", "unit:sender.service")];
+    let fired = |alert: &_| is(alert, "store-data-leaves", "firing", &key);
+    assert!(answer.alerts().iter().any(fired), "{}", answer.everything());
+}

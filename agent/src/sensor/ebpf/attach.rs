@@ -143,6 +143,8 @@ pub fn channels_by_function() -> Subject {
             "unix_stream_sendpage",
             "tcp_splice_read",
             "unix_stream_splice_read",
+            "pipe_write",
+            "pipe_read",
         ],
         ..channels()
     }

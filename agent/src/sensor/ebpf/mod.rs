@@ -77,7 +77,7 @@ pub fn channels(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn channels_by_function(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
-    let how = "fexit: the send and receive functions of unix and loopback sockets";
+    let how = "fexit: the send and receive functions of pipes, unix and loopback sockets";
     raise_channels(2, how, &attach::channels_by_function())
 }
 
