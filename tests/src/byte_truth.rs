@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use jaga_rules::event::{Event, Sender, Stamped};
+use jaga_rules::event::{Event, Pass, Place, Sender, Stamped};
 
 use crate::truth::drive::Deed;
 use crate::truth::{Bench, Family, Way};
@@ -16,6 +16,9 @@ const UNSEEN: [(&str, &str); 5] = [
     ("in a memfd", "tmpfs"),
     ("AF_PACKET past the queue", "packet-destinations"),
 ];
+
+/// What is read here is of no store: it carries what was read of one.
+const CARRIERS: [&str; 1] = ["in a memfd"];
 
 /// Where each piece counts as the pages that it touches. What the call asks for lies in memory that another thread of the
 /// same program may change meanwhile: taken from there, it could be made to be too little.
@@ -46,17 +49,25 @@ impl Booked {
     pub fn of(deed: &Deed, tape: &[Stamped], bench: &Bench) -> Self {
         let mut family = BTreeSet::from([deed.pid]);
         let mut booked = Self::default();
+        // Files outside the stores that hold a store's bytes.
+        let mut carriers = BTreeSet::new();
         for stamped in tape {
             match &stamped.event {
+                Event::Pass(Pass {
+                    from: Place::Store(_),
+                    to: Place::File(file),
+                    ..
+                }) => drop(carriers.insert(*file)),
                 Event::Fork(fork) if family.contains(&fork.parent.pid) => {
                     family.insert(fork.child.pid);
                 }
                 Event::Read(read) if deed.family == Family::Reading => {
                     // What is mapped of no store is the program itself.
-                    let counts = read.store.is_some() || !read.estimated;
+                    let hit = read.store.is_some() || carriers.contains(&read.file);
+                    let counts = hit || !read.estimated;
                     if counts && family.contains(&read.actor.pid) {
                         booked.estimated |= read.estimated;
-                        booked.add(read.actor.pid == deed.pid, read.store.is_some(), read.bytes);
+                        booked.add(read.actor.pid == deed.pid, hit, read.bytes);
                     }
                 }
                 Event::Sent(sent) if deed.family == Family::Sending => {
@@ -104,6 +115,9 @@ impl Booked {
         } else if self.own > truth && WHOLE_PAGES.contains(&&*deed.name) {
             "over (whole pages)".into()
         } else if self.own == 0 && near(self.astray, truth).is_some() {
+            if CARRIERS.contains(&&*deed.name) {
+                return format!("counted, {nowhere}");
+            }
             // Of no store are also the libraries that it loaded: a share that is another on each machine.
             format!("counted, {nowhere}: {}", unseen(&deed.name))
         } else if self.own + self.helpers == 0 {
@@ -127,22 +141,19 @@ fn near(booked: u64, truth: u64) -> Option<&'static str> {
     }
 }
 
-/// The names in a table's cells for what is not seen, see [`Booked::cell`].
-pub fn names_of_unseen(table: &str) -> BTreeSet<&str> {
-    let cells = table
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| line.split("  "));
+/// The names in a column's cells for what is not seen, see [`Booked::cell`].
+pub fn names_of_unseen(column: &Column) -> BTreeSet<&str> {
+    let cells = column.iter();
     cells
-        .filter_map(|cell| Some(cell.split_once(": ")?.1.trim()))
+        .filter_map(|cell| Some(cell.split_once(": ")?.1))
         .collect()
 }
 
 /// The rungs, best first.
 pub const RUNGS: usize = 4;
 
-/// A column: the cell of each deed, in the ways' order; absent while nobody has built the rung.
-pub type Column = Option<Vec<String>>;
+/// A column: the cell of each deed, in the ways' order.
+pub type Column = Vec<String>;
 
 /// The whole table.
 #[must_use]
@@ -155,12 +166,31 @@ pub fn table(columns: &[Column; RUNGS]) -> String {
             rows.push([""; RUNGS + 1]);
             rows.push([family.word(), "rung 1", "rung 2", "rung 3", "rung 4"]);
         }
-        let cells = columns
-            .each_ref()
-            .map(|column| column.as_ref().map_or("-", |cells| &cells[index]));
+        let cells = columns.each_ref().map(|column| &*column[index]);
         rows.push([way.name, cells[0], cells[1], cells[2], cells[3]]);
     }
     HEAD.to_owned() + &aligned(&rows)
+}
+
+/// The columns of a table; a cell that it does not have yet is `-`.
+#[must_use]
+pub fn columns(table: &str) -> [Column; RUNGS] {
+    let lines = table.lines().filter(|line| !line.starts_with('#'));
+    let rows: Vec<Vec<&str>> = lines
+        .map(|line| {
+            let cells = line.split("  ").map(str::trim);
+            cells.filter(|cell| !cell.is_empty()).collect()
+        })
+        .collect();
+    std::array::from_fn(|rung| {
+        ways()
+            .map(|(_, way)| {
+                let row = rows.iter().find(|row| row.first() == Some(&way.name));
+                let cell = row.and_then(|row| row.get(rung + 1));
+                cell.map_or("-", |cell| *cell).to_owned()
+            })
+            .collect()
+    })
 }
 
 const HEAD: &str = "\

@@ -16,7 +16,7 @@ use crate::process::{Running, run};
 use crate::program;
 
 /// What is loaded before the script runs, with what it needs: disks, other file systems, networks.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "virtio_pci",
     "virtio_blk",
     "loop",
@@ -24,6 +24,7 @@ const MODULES: [&str; 7] = [
     "xfs",
     "btrfs",
     "overlay",
+    "fuse",
 ];
 
 /// The other host's address, on the internet as far as the agent knows. In the guest, `out nc -l -p 80` runs a program
@@ -185,6 +186,13 @@ impl Guest {
         );
         let answer = Answer::unpack(&self.at("answer"));
         answer.unwrap_or_else(|| panic!("the guest told nothing:\n{console}"))
+    }
+
+    /// What [`Self::beside_agent`] runs before the agent starts, on a shell; what it leaves running goes on.
+    #[must_use]
+    pub fn before_agent(self, script: &str) -> Self {
+        self.file("before", script.as_bytes(), 0o644);
+        self
     }
 
     /// Runs the agent, its store `ekg` at `/disk/store`, with what else the configuration shall say, and beside it `script`,

@@ -1,10 +1,11 @@
-# Runs the agent, /beside once its sensors see, and keeps what the agent made of it in /out.
+# Runs /before if there is one, the agent, /beside once its sensors see, and keeps what the agent made of it in /out.
 metrics() { wget -q -O - http://127.0.0.1:9977/metrics; }
 up() { [ "$(metrics | grep -cE '^jaga_sensor_up\{sensor="(files|channels|sockets|processes)"\} 1')" = 4 ]; }
 # What the agent has counted: reading its metrics is a send of its own on loopback, so not that.
 counted() { metrics | grep -E '^jaga_(store_|attributed_)'; }
 give_up() { echo "$1" >&2; metrics >/out/metrics; exit 99; }
 
+[ ! -e /before ] || sh /before || give_up "what comes before the agent failed"
 jaga run --config /etc/jaga/jaga.yaml 2>/out/log &
 agent=$!
 tries=0
