@@ -43,17 +43,6 @@ static __always_inline u64 paged_bytes(struct address_space *mapping, u64 index,
 	return clamp(from << PAGE_SHIFT, (last + 1) << PAGE_SHIFT, size);
 }
 
-static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
-{
-	struct fdtable *table = task->files->fdt;
-	struct file *file = NULL;
-
-	if (fd >= table->max_fds)
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), &table->fd[fd]);
-	return file;
-}
-
 /* Where read or pread64 began and how much it wants, if that is what the task is doing with this file. */
 static __always_inline bool asked(struct address_space *mapping, u64 *pos, u64 *want)
 {

@@ -90,6 +90,7 @@ pub fn files_by_function() -> Subject {
             "filemap_splice_read",
             "shmem_file_read_iter",
             "shmem_file_splice_read",
+            "blkdev_read_iter",
             "iomap_iter",
             "iomap_file_buffered_write",
             "evict",
@@ -145,6 +146,8 @@ pub fn channels_by_function() -> Subject {
             "unix_stream_splice_read",
             "pipe_write",
             "pipe_read",
+            "do_splice",
+            "splice_file_to_pipe",
         ],
         ..channels()
     }
