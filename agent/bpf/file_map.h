@@ -3,17 +3,11 @@
 #ifndef JAGA_FILE_MAP_H
 #define JAGA_FILE_MAP_H
 #include "file_mapped.h"
-#include "file_below.h"
 
 /* Global, so that the verifier checks it once: as part of the loop below it takes two seconds. */
 int mapped(u64 inode_address)
 {
-	struct inode *inode = bpf_core_cast((void *)inode_address, struct inode);
-
-	if (!is_below(inode))
-		book(inode);
-	else if (is_due(bpf_get_current_task_btf(), inode))
-		count_below(inode, inode->i_size);
+	book(bpf_core_cast((void *)inode_address, struct inode));
 	return 0;
 }
 

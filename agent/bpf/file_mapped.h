@@ -2,7 +2,7 @@
 /* Books a mapped file to the process that maps it. */
 #ifndef JAGA_FILE_MAPPED_H
 #define JAGA_FILE_MAPPED_H
-#include "file_count.h"
+#include "file_below.h"
 
 enum { BOOKED = 16384 };
 #define BOOK_AGAIN_NS (3600 * 1000000000ULL)
@@ -42,8 +42,12 @@ static __always_inline bool is_due(struct task_struct *task, struct inode *inode
  * fault may show 64 KiB or, with large folios, 2 MiB that no tracepoint tells. Again each hour, while it faults. */
 static __always_inline void book(struct inode *inode)
 {
-	if (is_regular(inode) && is_due(bpf_get_current_task_btf(), inode))
+	if ((!is_regular(inode) && !is_below(inode)) || !is_due(bpf_get_current_task_btf(), inode))
+		return;
+	if (is_regular(inode))
 		count(inode, MAPPED, inode->i_size, inode->i_size);
+	else
+		count_below(inode, inode->i_size);
 }
 
 /* What is mapped already when a store is named: what was touched before faults no more. Files outside the stores are
