@@ -4,7 +4,7 @@
 #define JAGA_FILE_H
 #include "jaga.bpf.h"
 
-enum { S_IFMT = 00170000, S_IFREG = 0100000, S_IFBLK = 0060000 };
+enum { S_IFMT = 00170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFIFO = 0010000 };
 enum { PAGE_SHIFT = 12 }; /* x86_64, and aarch64 as the distributions build it */
 enum { BTRFS_MAGIC = 0x9123683e, EXT4_MAGIC = 0xef53, XFS_MAGIC = 0x58465342 };
 enum { ITER_SOURCE = 1 }; /* the iterator is what is written from */

@@ -1,22 +1,45 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 // Rung 2 of the files: the functions behind every system call that reads or writes, as they return (BPF trampolines).
+#define FOLLOWS_STRAYS /* here renames are seen */
 #include "file_direct.h"
 #include "file_mapped.h"
 #include "file_dirty.h"
 #include "file_gone.h"
+#include "file_moved.h"
 #include "file_list.h"
 
 static __always_inline void took(struct inode *inode, s64 bytes)
 {
-	if (bytes > 0 && is_regular(inode))
+	if (bytes <= 0)
+		return;
+	if (is_regular(inode))
 		count(inode, READ, bytes, inode->i_size);
+	else if (is_below(inode))
+		count_below(inode, bytes);
 }
 
 /* `before` bytes were read directly, and counted there. */
 SEC("fexit/filemap_read")
 int BPF_PROG(on_read, struct kiocb *kiocb, struct iov_iter *iter, s64 before, s64 ret)
 {
-	took(kiocb->ki_filp->f_mapping->host, ret - before);
+	struct file *file = kiocb->ki_filp;
+	struct inode *inode = file->f_mapping->host;
+
+	if (!is_block(inode) || !(file->f_flags & O_DIRECT))
+		took(inode, ret - before);
+	return 0;
+}
+
+/* Of a block device all of a direct read is counted as it begins: who waits for its end may be nobody. */
+SEC("fentry/blkdev_read_iter")
+int BPF_PROG(on_device_read, struct kiocb *kiocb, struct iov_iter *iter)
+{
+	struct file *file = kiocb->ki_filp;
+	struct inode *inode = file->f_mapping->host;
+	u64 pos = kiocb->ki_pos;
+
+	if (file->f_flags & O_DIRECT && is_below(inode))
+		count_below(inode, clamp(pos, pos + iter->count, inode->i_size));
 	return 0;
 }
 
@@ -176,8 +199,15 @@ int BPF_PROG(on_dirty, struct folio *folio, struct address_space *mapping)
 SEC("fentry/evict")
 int BPF_PROG(on_evict, struct inode *inode)
 {
-	if (!inode->i_nlink)
-		tell_gone(inode);
+	struct root root = {};
+
+	if (inode->i_nlink)
+		return 0;
+	/* Its number is another one's next. */
+	root.fs = root_fs(inode);
+	root.inode = inode->i_ino;
+	bpf_map_delete_elem(&strays, &root);
+	tell_gone(inode);
 	return 0;
 }
 

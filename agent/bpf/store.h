@@ -42,6 +42,18 @@ struct {
 	__type(value, u32);
 } roots SEC(".maps");
 
+#ifdef FOLLOWS_STRAYS
+enum { STRAYS = 16384 };
+
+/* Files and folders that have left a store under another name; the oldest are forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, STRAYS);
+	__type(key, struct root);
+	__type(value, u32);
+} strays SEC(".maps");
+#endif
+
 /* What was found out about a directory, for a second: the files in it are looked up by it alone. */
 struct verdict {
 	u64 until;
@@ -99,6 +111,19 @@ static __always_inline s32 store_at(u64 fs, u64 inode)
 	return store ? (s32)*store : -1;
 }
 
+/* The store that something has left under another name; -1 also where renames are not seen. */
+static __always_inline s32 left_store(u64 fs, u64 inode)
+{
+#ifdef FOLLOWS_STRAYS
+	struct root root = { .fs = fs, .inode = inode };
+	u32 *store = bpf_map_lookup_elem(&strays, &root);
+
+	return store ? (s32)*store : -1;
+#else
+	return -1;
+#endif
+}
+
 static long climb_step(u64 depth, struct climb *climb)
 {
 	struct dentry *dentry = climb->dentry;
@@ -113,6 +138,8 @@ static long climb_step(u64 depth, struct climb *climb)
 		fs = mix(fs, subvolume_uuid(inode, false));
 	}
 	climb->store = store_at(fs, BPF_CORE_READ(inode, i_ino));
+	if (climb->store < 0)
+		climb->store = left_store(fs, BPF_CORE_READ(inode, i_ino));
 	if (climb->store < 0 && parent)
 		climb->store = store_at(mix(climb->fs, parent), BPF_CORE_READ(inode, i_ino));
 	if (climb->store >= 0)
@@ -178,6 +205,8 @@ static __always_inline s32 find_store(struct inode *inode, struct settings *set,
 		return -1;
 	if (any > 0)
 		climb.store = store_at(root_fs(inode), inode->i_ino);
+	if (climb.store < 0)
+		climb.store = left_store(root_fs(inode), inode->i_ino);
 	climb.alias = inode->i_dentry.first;
 	if (climb.store < 0)
 		bpf_loop(ALIASES, alias_step, &climb, 0);

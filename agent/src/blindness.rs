@@ -6,12 +6,13 @@ use jiff::civil::Date;
 use crate::sensor::{host, interfaces, pcap, wire};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
-pub const ALWAYS: [(&str, &str); 7] = [
+pub const ALWAYS: [(&str, &str); 8] = [
     host::NOT_SEEN[0],
     host::NOT_SEEN[1],
     host::NOT_SEEN[2],
     host::NOT_SEEN[3],
     host::NOT_SEEN[4],
+    host::NOT_SEEN[5],
     (
         "snapshots",
         "hypervisor and SAN snapshots, pulled disks, photographs of screens",
@@ -66,6 +67,13 @@ const LOWER: [(&str, &str); 9] = [
     ),
 ];
 
+/// What rung 1's tracepoints leave out and these rungs see.
+const BETTER: [(&str, &str); 3] = [
+    ("files-rung-2", "tmpfs"),
+    ("files-rung-2", "reflinks"),
+    ("files-rung-3", "tmpfs"),
+];
+
 /// What is not seen on a host whose subjects stand on these rungs.
 pub fn not_seen(
     rungs: impl Iterator<Item = (&'static str, u8)>,
@@ -76,10 +84,12 @@ pub fn not_seen(
     let lower = LOWER
         .into_iter()
         .filter(|(name, what)| !what.is_empty() && names.iter().any(|known| known == name));
-    // The other rungs' hooks are in the page cache, this one's are not.
-    let tmpfs = names.iter().any(|name| name == "files-rung-3");
-    let always = ALWAYS.into_iter();
-    let always = always.filter(|(name, _)| !(tmpfs && *name == "tmpfs"));
+    let seen = |name: &str| {
+        BETTER
+            .iter()
+            .any(|(rung, seen)| *seen == name && names.iter().any(|known| known == rung))
+    };
+    let always = ALWAYS.into_iter().filter(|(name, _)| !seen(name));
     always.chain(lower).collect()
 }
 
@@ -112,6 +122,7 @@ mod tests {
             all.into_iter().map(|(name, _)| name).collect()
         };
         assert_eq!(names(&[("files", 1)]), ALWAYS.map(|(name, _)| name));
+        assert!(!names(&[("files", 2)]).contains(&"tmpfs"));
         let lower = names(&[("files", 3), ("sockets", 4)]);
         assert!(!lower.contains(&"tmpfs"));
         assert!(lower.ends_with(&["files-rung-3", "sockets-rung-4"]));

@@ -103,6 +103,8 @@ fn each_way_of_reading_is_counted() {
             echo "$name $truth $((last - before))"
         }
         dd if=/dev/zero of=$store/file bs=1000003 count=20 2>/dev/null
+        mkdir $store/folder
+        for name in moved folder/file; do dd if=/dev/zero of=$store/$name bs=1000 count=1000 2>/dev/null; done
         still
         way cat 20000060 cat $store/file
         way small 1000000 dd if=$store/file bs=100 count=10000
@@ -112,12 +114,16 @@ fn each_way_of_reading_is_counted() {
         way cold 20000060 cat $store/file
         way other-name 20000060 sh -c "mkdir -p /mnt/b; mount --bind $store /mnt/b; cat /mnt/b/file"
         way copied 20000060 cp $store/file /disk/copy
+        way moved 1000000 sh -c "mv $store/moved /disk/moved; cat /disk/moved"
+        way moved-folder 1000000 sh -c "mv $store/folder /disk/folder; cat /disk/folder/file"
+        way device 5000000 dd if=/dev/vda bs=1000000 count=5
+        way direct-device 4194304 dd if=/dev/vda bs=1M count=4 iflag=direct
     "#;
     let Some(answer) = beside("each_way_of_reading_is_counted", script) else {
         return;
     };
     let ways = answer.stdout();
-    assert_eq!(ways.lines().count(), 7, "{}", answer.everything());
+    assert_eq!(ways.lines().count(), 11, "{}", answer.everything());
     for way in ways.lines() {
         let words: Vec<&str> = way.split(' ').collect();
         let [name, truth, told] = words[..] else {
@@ -132,7 +138,7 @@ fn each_way_of_reading_is_counted() {
 fn what_passes_through_a_named_pipe_is_held_by_who_took_it() {
     let script = format!(
         "for unit in taker sender; do mkdir /sys/fs/cgroup/$unit.service; done
-         dd if=/dev/zero of=/disk/store/file bs=1M count=150
+         dd if=/dev/zero of=/disk/store/file bs=1M count=110
          mkfifo /run/silence /run/between
          out nc -l -p 80 <>/run/silence >/dev/null &
          until out netstat -ltn | grep -q ':80 '; do usleep 100000; done

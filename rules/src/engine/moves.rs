@@ -98,6 +98,12 @@ impl Engine {
                     self.deadlines.remind(until, Due::Label(label));
                 }
             }
+            (Place::File(from), Place::File(to)) => {
+                if let Some((label, until)) = self.holdings.shared(*from, *to, pass.bytes, self.now)
+                {
+                    self.deadlines.remind(until, Due::Label(label));
+                }
+            }
             (Place::Unit(unit), Place::Actor(actor)) => {
                 let (key, session) = self.whose(*actor);
                 for (store, each) in self.served_by(unit) {
@@ -108,7 +114,7 @@ impl Engine {
                 }
             }
             // Nothing else moves data between sessions without a process or a file between.
-            (Place::File(_) | Place::Unit(_), Place::File(_))
+            (Place::Unit(_), Place::File(_))
             | (_, Place::Store(_) | Place::Unit(_))
             | (Place::Store(_), Place::Actor(_)) => {}
         }

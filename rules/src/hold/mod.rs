@@ -296,6 +296,16 @@ impl Holdings {
         })
     }
 
+    /// `bytes` of a file became part of another without being read (a clone shares the blocks): it holds what they hold.
+    pub fn shared(&mut self, from: FileId, to: FileId, bytes: u64, at: Stamp) -> Option<Reminder> {
+        let contents = self.labels.of(from)?.contents.clone();
+        self.labels.change(to, at, |label| {
+            for (store, source) in &contents {
+                entry(&mut label.contents, *store).take(source, bytes, true, at);
+            }
+        })
+    }
+
     /// A service handed over `bytes` of its store to a local client.
     pub fn served(
         &mut self,

@@ -60,6 +60,24 @@ fn reading_twice_is_holding_once() {
 }
 
 #[test]
+fn a_clone_holds_what_its_original_holds_once() {
+    let mut holdings = Holdings::new(1);
+    let amount = Amount {
+        bytes: 100,
+        files: 1.0,
+        records: 1.0,
+    };
+    holdings.left_store(EKG, file(1), amount, Stamp(0));
+    for _ in 0..2 {
+        holdings.shared(file(1), file(2), 100, Stamp(1));
+    }
+    let (reader, session) = (RunKey::Audit(1), NameId(2));
+    let slot = holdings.read_file(&reader, session, file(2), 1000, Stamp(2));
+    assert_eq!(holdings.held_of(slot.unwrap(), EKG), amount);
+    assert_eq!(holdings.shared(file(3), file(4), 100, Stamp(3)), None);
+}
+
+#[test]
 fn exposure_stops_at_twice_what_is_held_per_scope() {
     let mut holdings = Holdings::new(1);
     let slot = reader(&mut holdings, RunKey::Audit(1), 5, 100);

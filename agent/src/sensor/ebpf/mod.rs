@@ -45,7 +45,7 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn files_by_function(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
-    let how = "fexit: page cache, tmpfs, direct IO and write functions";
+    let how = "fexit: page cache, tmpfs, direct IO, write and rename functions";
     raise_files(2, how, &attach::files_by_function())
 }
 

@@ -13,7 +13,7 @@ use super::table::Table;
 use crate::sensor::host::addresses::Addresses;
 use crate::sensor::host::batch::Round;
 use crate::sensor::host::ports::Ports;
-use crate::sensor::host::seen::{Gone, Life, SocketCount};
+use crate::sensor::host::seen::{Gone, Life, Moved, SocketCount};
 use crate::sensor::host::source;
 
 /// The ring in which process life is told.
@@ -76,18 +76,23 @@ impl<T: 'static> Ring<T> {
     }
 }
 
-/// The table of reads and writes, and the ring of files that are gone.
+/// The table of reads and writes, and the rings of files that are gone and that have left a store.
 pub(super) struct Files {
     counter: Counter,
     /// What of each store had found the table full, as far as it was told.
     overflow: Vec<u64>,
     gone: Ring<Gone>,
+    /// On a rung that sees it.
+    moved: Option<Ring<Moved>>,
 }
 
 impl Files {
     pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
+        let moved = attached.map("moved").ok();
+        let moved = moved.map(|moved| Ring::open(moved, file::decode_moved));
         Ok(Self {
             gone: Ring::open(attached.map("gone")?, file::decode_gone)?,
+            moved: moved.transpose()?,
             overflow: attached.overflow(),
             counter: Counter::open(attached)?,
         })
@@ -97,6 +102,7 @@ impl Files {
 impl source::Files for Files {
     fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
         round.gone = self.gone.take();
+        round.moved = self.moved.as_mut().map(Ring::take).unwrap_or_default();
         let before = gaps.len();
         self.counter.drain("files", gaps, |key, value| {
             round.files.extend(file::decode(key, value));

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use jaga_rules::event::{Actor, Event, Fact, FileId, Flow, Name, Read, Sender, Sent, Wrote};
+use jaga_rules::event::{
+    Actor, Event, Fact, FileId, Flow, Name, Pass, Place, Read, Sender, Sent, Wrote,
+};
 
 use super::hops::in_order_of_data;
 use super::roster::Roster;
-use super::seen::{By, FileCount, Gone, Kind, Life, SocketCount, What};
+use super::seen::{By, FileCount, Gone, Kind, Life, Moved, Origin, SocketCount, What};
 
 /// What one round of draining brought.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Round {
     pub after: Vec<Life>,
     /// Files that ended before the tables were taken.
     pub gone: Vec<Gone>,
+    /// Files that left a store before the tables were taken.
+    pub moved: Vec<Moved>,
     /// Reads and writes.
     pub files: Vec<FileCount>,
     /// Bytes read of stores, by index, that nobody can say who read: the table was full.
@@ -62,9 +66,11 @@ impl Teller {
         let lives = round.before.into_iter().chain(round.after);
         events.extend(lives.filter_map(|life| self.roster.hear(life)));
 
+        let moved = round.moved.into_iter();
         let mut deeds = Deeds {
             emptied,
             ended,
+            moved: moved.filter_map(|moved| passed(moved, stores)).collect(),
             ..Deeds::default()
         };
         for count in round.files {
@@ -93,10 +99,12 @@ impl Teller {
     /// told nothing of: its label is the new content's.
     fn ends(&mut self, round: &Round) -> (Vec<FileId>, Vec<FileId>) {
         let writes = round.files.iter().filter(|count| count.kind == Kind::Write);
+        let writes = writes.map(|count| (count.file, count.last_at));
+        let moved = round.moved.iter().map(|moved| (moved.file, moved.at));
         let mut written = HashMap::new();
-        for count in writes {
-            let last = written.entry(count.file).or_insert(0);
-            *last = count.last_at.max(*last);
+        for (file, at) in writes.chain(moved) {
+            let last = written.entry(file).or_insert(0);
+            *last = at.max(*last);
         }
         let before = std::mem::replace(&mut self.written, written);
         let again = |times: &HashMap<FileId, u64>, gone: &Gone| {
@@ -147,6 +155,18 @@ fn by_nobody(store: usize, bytes: u64, stores: &[Name]) -> Option<Read> {
     })
 }
 
+/// What a file outside the stores came to hold without being written.
+fn passed(moved: Moved, stores: &[Name]) -> Option<Pass> {
+    Some(Pass {
+        from: match moved.from {
+            Origin::Store(store) => Place::Store(stores.get(store)?.clone()),
+            Origin::File(file) => Place::File(file),
+        },
+        to: Place::File(moved.file),
+        bytes: moved.bytes,
+    })
+}
+
 fn exits(lives: &[Life]) -> impl Iterator<Item = Actor> {
     lives
         .iter()
@@ -159,6 +179,7 @@ fn exits(lives: &[Life]) -> impl Iterator<Item = Actor> {
 struct Deeds {
     emptied: Vec<FileId>,
     ended: Vec<FileId>,
+    moved: Vec<Pass>,
     store_reads: Vec<Read>,
     writes: Vec<Wrote>,
     reads: Vec<Read>,
@@ -231,6 +252,7 @@ impl Deeds {
         let first = self.store_reads.into_iter().map(Event::Read);
         first
             .chain(self.emptied.into_iter().map(gone))
+            .chain(self.moved.into_iter().map(Event::Pass))
             .chain(moves)
             .chain(sends)
             .chain(self.ended.into_iter().map(gone))
@@ -401,6 +423,37 @@ mod tests {
         assert_eq!(kinds(&late), Vec::<&str>::new());
         let next = teller.tell(life_of_a_file(None, Some(8)), &[]);
         assert_eq!(kinds(&next), ["gone"]);
+    }
+
+    #[test]
+    fn what_left_a_store_holds_it_before_anybody_reads_that() {
+        let mut teller = Teller::new(roster());
+        let file = file(9, Kind::Read, None);
+        let moved = Moved {
+            file: file.file,
+            at: 7,
+            bytes: 10,
+            from: Origin::Store(0),
+        };
+        let emptied = Gone {
+            file: file.file,
+            at: 6,
+        };
+        let round = Round {
+            files: vec![file],
+            gone: vec![emptied],
+            moved: vec![moved],
+            ..Round::default()
+        };
+        let events = teller.tell(round, &["lab".into()]);
+        let order = ["known", "gone", "other", "read", "exit"];
+        assert_eq!(kinds(&events), order);
+        let pass = Pass {
+            from: Place::Store("lab".into()),
+            to: Place::File(moved.file),
+            bytes: 10,
+        };
+        assert_eq!(events[2], Event::Pass(pass));
     }
 
     #[test]

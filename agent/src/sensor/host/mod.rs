@@ -74,7 +74,7 @@ const SOCKETS: Ladder<dyn Sockets> = &[
 ];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
-pub const NOT_SEEN: [(&str, &str); 5] = [
+pub const NOT_SEEN: [(&str, &str); 6] = [
     (
         "tmpfs",
         "reads and writes of tmpfs and memfd (page-cache tracepoints leave them out), mapped ones aside",
@@ -85,11 +85,15 @@ pub const NOT_SEEN: [(&str, &str); 5] = [
     ),
     (
         "block-devices",
-        "`btrfs send`, snapshots of snapshots, LVM thin snapshots; below rung 1 every read of a block device",
+        "`btrfs send`, snapshots of snapshots, LVM thin snapshots; below rung 2 every read of a block device",
     ),
     (
         "packet-destinations",
         "where a packet socket's frames go that pass by the queue (PACKET_QDISC_BYPASS): their bytes are counted",
+    ),
+    (
+        "pipes",
+        "what passes between sessions through a pipe on rung 1; on rung 2 what vmsplice and tee put into one",
     ),
     (
         "kernel-sends",

@@ -90,6 +90,29 @@ pub struct Gone {
     pub at: u64,
 }
 
+/// A file outside the stores came to hold bytes that nobody read: it was renamed or linked out of a store, or shares
+/// blocks with another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Which file.
+    pub file: FileId,
+    /// When, CLOCK_BOOTTIME nanoseconds.
+    pub at: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// What held them before.
+    pub from: Origin,
+}
+
+/// Where bytes were before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In this store, as an index of the sensor's list of stores.
+    Store(usize),
+    /// In this file, outside the stores.
+    File(FileId),
+}
+
 /// Something that happened in a process's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {

@@ -3,7 +3,7 @@
 use jaga_rules::event::FileId;
 
 use super::{Fields, take_who};
-use crate::sensor::host::seen::{By, FileCount, Gone, Kind};
+use crate::sensor::host::seen::{By, FileCount, Gone, Kind, Moved, Origin};
 
 /// Decodes an entry; `None` if it has another shape.
 #[must_use]
@@ -44,6 +44,22 @@ pub fn decode_gone(bytes: &[u8]) -> Option<Gone> {
     Some(Gone {
         file: take_file(&mut fields)?,
         at: fields.u64()?,
+    })
+}
+
+/// Decodes a record of the ring of files that have left a store; `None` if it is cut.
+#[must_use]
+pub fn decode_moved(bytes: &[u8]) -> Option<Moved> {
+    let mut fields = Fields(bytes);
+    let file = take_file(&mut fields)?;
+    let from = Origin::File(take_file(&mut fields)?);
+    let (at, bytes) = (fields.u64()?, fields.u64()?);
+    let store = usize::try_from(fields.u64()?.cast_signed());
+    Some(Moved {
+        file,
+        at,
+        bytes,
+        from: store.map_or(from, Origin::Store),
     })
 }
 
@@ -133,6 +149,30 @@ mod tests {
         };
         assert_eq!(decode_gone(&bytes), Some(Gone { file, at: 99 }));
         assert_eq!(decode_gone(&bytes[..31]), None);
+    }
+
+    #[test]
+    fn a_file_that_holds_what_nobody_read() {
+        let id = |inode| FileId {
+            fs: 11,
+            inode,
+            generation: 13,
+        };
+        let record = |store: i64| {
+            let bytes = Bytes::default().u64(11).u64(12).u32(13).u32(0);
+            let bytes = bytes.u64(11).u64(14).u32(13).u32(0);
+            bytes.u64(99).u64(4096).u64(store.cast_unsigned()).0
+        };
+        let moved = |from| Moved {
+            file: id(12),
+            at: 99,
+            bytes: 4096,
+            from,
+        };
+        assert_eq!(decode_moved(&record(2)), Some(moved(Origin::Store(2))));
+        let from = Origin::File(id(14));
+        assert_eq!(decode_moved(&record(-1)), Some(moved(from)));
+        assert_eq!(decode_moved(&record(2)[..71]), None);
     }
 
     #[test]
