@@ -238,7 +238,7 @@ impl Guest {
         command
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
             .args(["-m", "2048", "-nodefaults", "-display", "none"])
-            .args(["-no-reboot", "-append", "console=ttyS0 quiet panic=-1"])
+            .args(["-no-reboot", "-append", "console=ttyS0 loglevel=5 panic=-1"])
             .arg("-kernel")
             .arg(self.kernel.join("vmlinuz"))
             .arg("-initrd")
