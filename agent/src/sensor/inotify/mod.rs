@@ -1,6 +1,6 @@
-//! Reads where nothing better attaches: inotify tells which store file was closed, and nobody tells by whom (rung 4).
+//! Reads where nothing better attaches: inotify tells which store file was opened, and nobody tells by whom (rung 4).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jaga_rules::config::Target;
 use jaga_rules::event::{FileId, Gap, GapKind};
-use notify::event::{AccessKind, AccessMode, EventKindMask};
+use notify::event::{AccessKind, EventKindMask};
 use notify::{Config, ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::host::batch::Round;
@@ -16,8 +16,11 @@ use super::host::seen::{By, FileCount, Kind};
 use super::host::source::{self, Places, Raised, Root, Wish};
 use crate::clock;
 
-/// Different files that may have been closed between two drains. Beyond, they are counted as lost.
-const CLOSED: usize = 65_536;
+/// Different files that may have been opened or closed between two drains. Beyond, they are counted as lost.
+const TOUCHED: usize = 65_536;
+
+/// Files that are known to be open; at the limit all are forgotten, and count once more when they are closed.
+const OPEN: usize = 65_536;
 
 /// Reads.
 ///
@@ -26,7 +29,7 @@ const CLOSED: usize = 65_536;
 pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     let heard = Arc::new(Mutex::new(Heard::default()));
     let ear = Arc::clone(&heard);
-    let kinds = EventKindMask::ACCESS_CLOSE_NOWRITE | EventKindMask::CREATE;
+    let kinds = EventKindMask::ALL_ACCESS | EventKindMask::CREATE;
     let config = Config::default()
         .with_event_kinds(kinds)
         .with_follow_symlinks(false);
@@ -41,10 +44,15 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     };
     Ok(Raised {
         rung: 4,
-        how: "inotify: which store files were read and closed, by whom is not known; bytes are their sizes; what is \
-              staged elsewhere is not seen"
+        how: "inotify: which store files were opened, by whom is not known; bytes are their sizes; what is staged \
+              elsewhere is not seen"
             .to_owned(),
-        open: Box::new(move || Ok(Box::new(Files(heard)))),
+        open: Box::new(move || {
+            Ok(Box::new(Files {
+                heard,
+                open: BTreeMap::new(),
+            }))
+        }),
         places: Some(Box::new(roots)),
     })
 }
@@ -52,9 +60,17 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
 /// What the watcher's thread has heard.
 #[derive(Debug, Default)]
 struct Heard {
-    closed: BTreeSet<PathBuf>,
+    touched: BTreeMap<PathBuf, Touched>,
     lost: u64,
     roots: Vec<(PathBuf, usize)>,
+}
+
+/// What happened to a file between two drains.
+#[derive(Debug, Default, Clone, Copy)]
+struct Touched {
+    created: bool,
+    opens: u32,
+    closes: u32,
 }
 
 impl Heard {
@@ -64,15 +80,21 @@ impl Heard {
             return;
         };
         self.lost += u64::from(event.need_rescan());
-        if event.kind != EventKind::Access(AccessKind::Close(AccessMode::Read)) {
-            return;
-        }
+        let (created, opens, closes) = match event.kind {
+            EventKind::Create(_) => (true, 0, 0),
+            EventKind::Access(AccessKind::Open(_)) => (false, 1, 0),
+            EventKind::Access(AccessKind::Close(_)) => (false, 0, 1),
+            _ => return,
+        };
         for path in event.paths {
-            if self.closed.len() < CLOSED {
-                self.closed.insert(path);
-            } else {
+            if self.touched.len() >= TOUCHED && !self.touched.contains_key(&path) {
                 self.lost += 1;
+                continue;
             }
+            let touched = self.touched.entry(path).or_default();
+            touched.created |= created;
+            touched.opens += opens;
+            touched.closes += closes;
         }
     }
 
@@ -135,17 +157,30 @@ fn why_not(path: &Path, error: &notify::Error) -> String {
     }
 }
 
-struct Files(Arc<Mutex<Heard>>);
+struct Files {
+    heard: Arc<Mutex<Heard>>,
+    open: BTreeMap<PathBuf, Open>,
+}
+
+/// A file that is open.
+#[derive(Debug, Default, Clone, Copy)]
+struct Open {
+    /// How often.
+    times: u32,
+    /// How much was told of it, bytes.
+    told: u64,
+}
 
 impl source::Files for Files {
     fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
-        let mut heard = lock(&self.0);
-        let closed = std::mem::take(&mut heard.closed);
-        for path in closed {
-            let store = heard.store(&path);
-            round
-                .files
-                .extend(store.and_then(|store| read(&path, store)));
+        let heard = Arc::clone(&self.heard);
+        let mut heard = lock(&heard);
+        let touched = std::mem::take(&mut heard.touched);
+        for (path, touched) in touched {
+            let read = heard
+                .store(&path)
+                .and_then(|store| self.read(path, touched, store));
+            round.files.extend(read);
         }
         let lost = std::mem::take(&mut heard.lost);
         if lost > 0 {
@@ -160,24 +195,49 @@ impl source::Files for Files {
     }
 }
 
-/// A file that was closed counts as read to its end, once a drain.
-fn read(path: &Path, store: usize) -> Option<FileCount> {
-    let found = fs::symlink_metadata(path)
-        .ok()
-        .filter(fs::Metadata::is_file)?;
-    Some(FileCount {
-        who: By::Nobody,
-        file: FileId {
-            fs: found.dev(),
-            inode: found.ino(),
-            generation: 0,
-        },
-        kind: Kind::Estimated,
-        store: Some(store),
-        bytes: found.size(),
-        size: found.size(),
-        last_at: clock::boottime().0.unsigned_abs(),
-    })
+impl Files {
+    /// A file that was opened counts as read to its end, once a drain: what is sent of it may leave before it is closed.
+    /// At the close, what it grew by meanwhile; all of it, if it was open before anybody listened.
+    fn read(&mut self, path: PathBuf, touched: Touched, store: usize) -> Option<FileCount> {
+        let found = fs::symlink_metadata(&path)
+            .ok()
+            .filter(fs::Metadata::is_file)?;
+        let size = found.size();
+        let before = self.open.remove(&path).unwrap_or_default();
+        // Whoever makes a file does not read it with that.
+        let reads = touched.opens.saturating_sub(u32::from(touched.created));
+        let known = before.times + touched.opens;
+        let bytes = if reads > 0 || touched.closes > known {
+            size
+        } else if touched.closes > 0 && !touched.created {
+            size.saturating_sub(before.told)
+        } else {
+            0
+        };
+        if known > touched.closes {
+            if self.open.len() >= OPEN {
+                self.open.clear();
+            }
+            let open = Open {
+                times: known - touched.closes,
+                told: size,
+            };
+            self.open.insert(path, open);
+        }
+        (bytes > 0).then(|| FileCount {
+            who: By::Nobody,
+            file: FileId {
+                fs: found.dev(),
+                inode: found.ino(),
+                generation: 0,
+            },
+            kind: Kind::Estimated,
+            store: Some(store),
+            bytes,
+            size,
+            last_at: clock::boottime().0.unsigned_abs(),
+        })
+    }
 }
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
@@ -193,8 +253,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_file_that_was_read_is_told_by_nobody_and_a_directory_is_not() {
+    /// Listens to a folder with the file `deep/a` of 1,000 bytes.
+    fn listening() -> (tempfile::TempDir, PathBuf, Raised<dyn source::Files>) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().canonicalize().unwrap();
         fs::create_dir(path.join("deep")).unwrap();
@@ -211,20 +271,45 @@ mod tests {
             store: 3,
         };
         raised.places.as_mut().unwrap().place(&[root]).unwrap();
-        let mut source = (raised.open)().unwrap();
-        fs::read(path.join("deep/a")).unwrap();
+        (directory, path, raised)
+    }
+
+    /// Drains until something was told.
+    fn told(source: &mut dyn source::Files) -> Vec<(By, Option<usize>, u64)> {
         let (mut round, mut gaps) = (Round::default(), Vec::new());
         let end = Instant::now() + Duration::from_secs(20);
         while round.files.is_empty() && Instant::now() < end {
             source.drain(&mut round, &mut gaps);
             std::thread::yield_now();
         }
-        let told: Vec<_> = round
-            .files
-            .iter()
-            .map(|f| (f.who, f.store, f.bytes))
-            .collect();
-        assert_eq!(told, [(By::Nobody, Some(3), 1000)]);
         assert_eq!(gaps, []);
+        let files = round.files.iter();
+        files.map(|f| (f.who, f.store, f.bytes)).collect()
+    }
+
+    #[test]
+    fn a_file_is_told_when_it_is_opened_by_nobody_and_a_directory_is_not() {
+        let (_directory, path, raised) = listening();
+        let mut source = (raised.open)().unwrap();
+        let mut both = File::options();
+        let mut open = both
+            .read(true)
+            .append(true)
+            .open(path.join("deep/a"))
+            .unwrap();
+        assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 1000)]);
+        // At its end, what it grew by.
+        std::io::Write::write_all(&mut open, &[7; 500]).unwrap();
+        drop(open);
+        assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 500)]);
+    }
+
+    #[test]
+    fn who_makes_a_file_does_not_read_it() {
+        let (_directory, path, raised) = listening();
+        let mut source = (raised.open)().unwrap();
+        fs::write(path.join("deep/new"), [7; 3000]).unwrap();
+        fs::read(path.join("deep/a")).unwrap();
+        assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 1000)]);
     }
 }
