@@ -39,12 +39,15 @@ const LOWER: [(&str, &str); 9] = [
     ("files-rung-2", ""),
     (
         "files-rung-3",
-        "how much of a file was read, to the byte: it is estimated; who reads through a descriptor that was passed to \
-         it; a store's file by a hard link outside the store; overlays and binds that another mount namespace made",
+        "how much of a file was read, to the byte: it is estimated, and too low where a program maps it, or reads it by \
+         io_uring, and reads others meanwhile; who reads through a descriptor that was passed to it; memfd; a store's \
+         file by a hard link outside the store, until it was opened in the store; a store's snapshot; before Linux 6.10 \
+         what another mount namespace's overlay shows",
     ),
     (
         "files-rung-4",
-        "who reads; how much of a file; what is staged outside the stores; a store's file by another mount",
+        "who reads; how much of a file; what is staged outside the stores; memfd; a store's file by a hard link outside \
+         the store; a store's snapshot",
     ),
     ("sockets-rung-2", ""),
     (
@@ -54,7 +57,7 @@ const LOWER: [(&str, &str); 9] = [
     ),
     (
         "sockets-rung-4",
-        "who sends; what a process sends to another on this host",
+        "who sends; packets that pass by the queue (PACKET_QDISC_BYPASS); what a process sends to another on this host",
     ),
     ("processes-rung-2", ""),
     (
@@ -68,10 +71,11 @@ const LOWER: [(&str, &str); 9] = [
 ];
 
 /// What rung 1's tracepoints leave out and these rungs see.
-const BETTER: [(&str, &str); 3] = [
+const BETTER: [(&str, &str); 4] = [
     ("files-rung-2", "tmpfs"),
     ("files-rung-2", "reflinks"),
     ("files-rung-3", "tmpfs"),
+    ("files-rung-4", "tmpfs"),
 ];
 
 /// What is not seen on a host whose subjects stand on these rungs.

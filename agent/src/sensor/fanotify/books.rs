@@ -1,8 +1,8 @@
 //! How much of each open file was read, estimated from what `/proc` tells while it is open.
 //!
 //! What moved is a descriptor's position, and a process's count of bytes read (`rchar`), which holds pipes and sockets
-//! too and is shared among the files that it has open. Where neither tells, a file counts as read to its end: an
-//! estimate may be too high, a leak may not be missed.
+//! too and is shared among the files that it has open. Reads through a mapping and by io_uring move neither: where nothing
+//! moved, a file counts as read to its end: an estimate may be too high, a leak may not be missed.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +66,8 @@ struct Reader {
     rchar: u64,
     /// Bytes that it has read and no file has got yet.
     pool: u64,
+    /// Bytes that files have got, at their close, since it is followed.
+    given: u64,
     /// Looks since it had a file open.
     idle: u16,
     /// Looks since it is gone.
@@ -78,6 +80,8 @@ struct Open {
     seen: Seen,
     /// How many times it is open.
     times: u32,
+    /// The process's count when it was opened, less what files had got by then.
+    unexplained: u64,
     booked: u64,
     position: u64,
     /// Looked at this often without a descriptor.
@@ -109,6 +113,11 @@ impl Reader {
             self.rchar = rchar;
         }
     }
+
+    /// What it has read of nobody knows what.
+    fn unexplained(&self) -> u64 {
+        self.rchar.saturating_sub(self.given)
+    }
 }
 
 impl Books {
@@ -122,6 +131,7 @@ impl Books {
             rchar: rchar.unwrap_or(0),
             // It may have read this file and others before anybody looked.
             pool: rchar.unwrap_or(0),
+            given: 0,
             idle: 0,
             gone: 0,
             open: BTreeMap::new(),
@@ -132,9 +142,11 @@ impl Books {
         if reader.open.len() >= FILES && !reader.open.contains_key(&seen.file) {
             return;
         }
+        let unexplained = reader.unexplained();
         let open = reader.open.entry(seen.file).or_insert(Open {
             seen,
             times: 0,
+            unexplained,
             booked: 0,
             position: 0,
             missing: 0,
@@ -151,7 +163,7 @@ impl Books {
         if let Some(reader) = self.readers.get_mut(&pid)
             && let Some(open) = reader.open.get_mut(&seen.file)
         {
-            open.position = position;
+            (open.position, open.booked) = (position, position);
             reader.pool = 0;
         }
     }
@@ -159,23 +171,27 @@ impl Books {
     /// A process closed a file that it could not write to. `rchar`: its count, unless it is gone.
     pub fn closed(&mut self, pid: u32, by: By, rchar: Option<u64>, seen: Seen) -> Option<Estimate> {
         let Some(reader) = self.readers.get_mut(&pid) else {
-            // Opened by somebody else, or before anybody looked.
-            let bytes = rchar.map_or(seen.size, |rchar| rchar.min(seen.size));
+            // Opened by somebody else, or opened or mapped before anybody looked.
+            let bytes = seen.size;
             return (bytes > 0).then_some(Estimate { by, seen, bytes });
         };
         reader.sample(rchar);
+        let now = reader.unexplained();
         let Some(open) = reader.open.get_mut(&seen.file) else {
             let bytes = at_most(seen.size, reader.pool, rchar.is_none());
+            reader.given += bytes.min(reader.pool);
             reader.pool = reader.pool.saturating_sub(bytes);
             return (bytes > 0).then_some(Estimate { by, seen, bytes });
         };
         open.seen.size = open.seen.size.max(seen.size);
-        let no_trace = reader.pool == 0 && open.booked == 0;
+        // What it has read since is of others.
+        let no_trace = now <= open.unexplained && open.booked == 0;
         let bytes = at_most(
             open.left(),
             reader.pool,
             rchar.is_none() || no_trace || open.elsewhere,
         );
+        reader.given += bytes.min(reader.pool);
         reader.pool = reader.pool.saturating_sub(bytes);
         // A process that is gone is called by the name that it had.
         let by = match by {
@@ -228,19 +244,14 @@ impl Books {
     }
 
     /// What a process that has files open has read of them since it was last looked at.
-    pub fn looked_at(
-        &mut self,
-        pid: u32,
-        rchar: Option<u64>,
-        stands: &[(FileId, Stand)],
-    ) -> Vec<Estimate> {
+    pub fn looked_at(&mut self, pid: u32, rchar: u64, stands: &[(FileId, Stand)]) -> Vec<Estimate> {
         let Some(reader) = self.readers.get_mut(&pid) else {
             return Vec::new();
         };
         let mut told = Vec::new();
-        reader.sample(rchar);
+        reader.sample(Some(rchar));
         reader.idle += u16::from(reader.open.is_empty());
-        let mut still = Vec::new();
+        let (mut still, mut closing) = (Vec::new(), false);
         for (file, stand) in stands {
             let Some(open) = reader.open.get_mut(file) else {
                 continue;
@@ -266,22 +277,30 @@ impl Books {
                     open.left()
                 }
                 Stand::Nowhere => {
+                    closing |= open.missing == 0;
                     open.missing = open.missing.max(1);
                     0
                 }
             };
+            reader.given += bytes.min(reader.pool);
             reader.pool = reader.pool.saturating_sub(bytes);
             told.extend(open.book(reader.by, bytes));
         }
         // Reads at a place of their own (pread) move no position: these files share what is left.
+        let now = reader.unexplained();
         let share = reader.pool / (still.len() as u64).max(1);
         for file in still {
             if let Some(open) = reader.open.get_mut(&file) {
-                let bytes = share.min(open.left());
+                // What it read before it opened the file is no trace of it.
+                let since = now.saturating_sub(open.unexplained);
+                let bytes = share.min(since).min(open.left());
                 told.extend(open.book(reader.by, bytes));
             }
         }
-        reader.pool = 0;
+        // What it read of a file that it has just closed is told with the close.
+        if !closing {
+            reader.pool = 0;
+        }
         told
     }
 
@@ -323,7 +342,7 @@ mod tests {
         let mut books = Books::default();
         books.opened(7, BY, Some(0), seen(9, 1));
         books.closed(7, BY, Some(5_000), seen(9, 1));
-        books.looked_at(7, Some(5_000), &[]);
+        books.looked_at(7, 5_000, &[]);
         books.opened(7, BY, Some(5_000), seen(1, 1_000));
         books
     }
@@ -367,6 +386,40 @@ mod tests {
     }
 
     #[test]
+    fn what_its_program_took_is_no_trace_of_a_file() {
+        let big = seen(2, 1 << 20);
+        let mut books = Books::default();
+        books.opened(7, BY, Some(2_797), big);
+        assert_eq!(bytes(books.closed(7, BY, Some(2_797), big)), 1 << 20);
+        // Neither if it is looked at meanwhile.
+        let mut books = Books::default();
+        books.opened(7, BY, Some(2_797), big);
+        let at_start = [(big.file, Stand::At(0))];
+        assert_eq!(bytes(books.looked_at(7, 2_797, &at_start)), 0);
+        assert_eq!(bytes(books.closed(7, BY, Some(2_797), big)), 1 << 20);
+        // Nor what it reads of another: a clone of it, or the layer below.
+        let mut books = Books::default();
+        books.opened(7, BY, Some(2_797), big);
+        books.opened(7, BY, Some(2_797), seen(3, 9_000));
+        let other = books.closed(7, BY, Some(2_797 + 9_000), seen(3, 9_000));
+        assert_eq!(bytes(other), 9_000);
+        let told = books.closed(7, BY, Some(2_797 + 9_000), big);
+        assert_eq!(bytes(told), 1 << 20);
+        // Mapped before anybody looked.
+        let told = Books::default().closed(8, BY, Some(7_554), big);
+        assert_eq!(bytes(told), 1 << 20);
+    }
+
+    #[test]
+    fn what_was_read_before_a_look_that_a_close_overtook_is_told_with_the_close() {
+        let mut books = books();
+        let nowhere = [(seen(1, 1_000).file, Stand::Nowhere)];
+        let read_before = books.looked_at(7, 5_400, &nowhere);
+        assert_eq!(bytes(read_before), 0);
+        assert_eq!(bytes(books.closed(7, BY, Some(5_900), seen(1, 1_000))), 900);
+    }
+
+    #[test]
     fn files_read_one_after_the_other_share_what_was_read() {
         let mut books = books();
         // Events come late: both were read before the first is looked at.
@@ -381,11 +434,11 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         assert_eq!(
-            bytes(books.looked_at(7, Some(5_400), &[(file, Stand::At(400))])),
+            bytes(books.looked_at(7, 5_400, &[(file, Stand::At(400))])),
             400
         );
         assert_eq!(
-            bytes(books.looked_at(7, Some(5_400), &[(file, Stand::At(400))])),
+            bytes(books.looked_at(7, 5_400, &[(file, Stand::At(400))])),
             0
         );
         assert_eq!(bytes(books.closed(7, BY, Some(6_000), seen(1, 1_000))), 600);
@@ -396,9 +449,9 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         let still = [(file, Stand::At(0))];
-        assert_eq!(bytes(books.looked_at(7, Some(5_700), &still)), 700);
-        assert_eq!(bytes(books.looked_at(7, Some(9_000), &still)), 300);
-        assert_eq!(bytes(books.looked_at(7, Some(10_000), &still)), 0);
+        assert_eq!(bytes(books.looked_at(7, 5_700, &still)), 700);
+        assert_eq!(bytes(books.looked_at(7, 9_000, &still)), 300);
+        assert_eq!(bytes(books.looked_at(7, 10_000, &still)), 0);
     }
 
     #[test]
@@ -406,7 +459,7 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         assert_eq!(
-            bytes(books.looked_at(7, Some(5_000), &[(file, Stand::At(300))])),
+            bytes(books.looked_at(7, 5_000, &[(file, Stand::At(300))])),
             300
         );
         assert_eq!(bytes(books.closed(7, BY, Some(5_000), seen(1, 1_000))), 700);
@@ -417,7 +470,7 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         let nowhere = [(file, Stand::Nowhere)];
-        let told = [0; 3].map(|_| bytes(books.looked_at(7, Some(5_000), &nowhere)));
+        let told = [0; 3].map(|_| bytes(books.looked_at(7, 5_000, &nowhere)));
         assert_eq!(told, [0, 1_000, 0]);
     }
 
@@ -434,7 +487,7 @@ mod tests {
         let file = seen(1, 1_000).file;
         books.was_open(7, BY, Some(50_000), seen(1, 1_000), 600);
         assert_eq!(
-            bytes(books.looked_at(7, Some(50_100), &[(file, Stand::At(700))])),
+            bytes(books.looked_at(7, 50_100, &[(file, Stand::At(700))])),
             100
         );
     }
@@ -443,11 +496,11 @@ mod tests {
     fn what_was_read_before_a_file_was_opened_again_is_not_of_it() {
         let mut books = books();
         books.closed(7, BY, Some(6_000), seen(1, 1_000));
-        books.looked_at(7, Some(90_000), &[]);
+        books.looked_at(7, 90_000, &[]);
         books.forget(|_| false);
         books.opened(7, BY, Some(90_100), seen(1, 1_000));
-        let read = books.closed(7, BY, Some(90_100), seen(1, 1_000));
-        assert_eq!(bytes(read), 100);
+        let read = books.closed(7, BY, Some(90_150), seen(1, 1_000));
+        assert_eq!(bytes(read), 150);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use jaga_rules::event::{FileId, Gap, GapKind, SECOND};
 
 use super::books::{Books, Estimate, Seen};
 use super::decode::{self, Happened};
-use super::place::{self, Stores};
+use super::place::Stores;
 use super::sys::{self, Group, Status};
-use super::{gap, next_step, number, open_files};
+use super::{gap, next_step, open_files};
 use crate::clock;
 use crate::sensor::host::seen::{By, FileCount, Kind};
 use crate::sensor::host::source::Root;
@@ -22,6 +22,9 @@ const BUFFER: usize = 300 * 24;
 
 /// Counts that wait for the drain; beyond, the kernel's queue holds what comes.
 const COUNTS: usize = 65_536;
+
+/// Store files that are remembered; at the limit all are forgotten, until they are opened in the store again.
+const OF_STORES: usize = 65_536;
 
 /// Descriptors that are looked at in a drain.
 const LOOKS: usize = 16_384;
@@ -40,6 +43,8 @@ pub(super) struct Eyes {
     met: BTreeMap<u32, By>,
     /// Ids of file systems by device.
     file_systems: BTreeMap<(u32, u32), u64>,
+    /// Files that were opened in a store.
+    of_stores: BTreeMap<FileId, usize>,
     counts: Vec<FileCount>,
     gaps: Vec<Gap>,
     /// Files that were open before the start were looked for.
@@ -55,6 +60,7 @@ impl Eyes {
             books: Books::default(),
             met: BTreeMap::new(),
             file_systems: BTreeMap::new(),
+            of_stores: BTreeMap::new(),
             counts: Vec::new(),
             gaps: Vec::new(),
             settled: false,
@@ -87,6 +93,7 @@ impl Eyes {
 
     pub(super) fn place(&mut self, roots: &[Root]) -> Result<(), String> {
         self.stores.read_mounts();
+        self.of_stores.clear();
         self.stores.place(roots);
         self.stores.read_mounts();
         let _ = self.mark();
@@ -165,9 +172,25 @@ impl Eyes {
         let status = sys::status(fd.as_fd())
             .ok()
             .filter(|found| found.is_regular)?;
-        let path = place::path_of(number(fd))?;
-        let store = self.stores.store(&path, status.mount, pid);
-        (store.is_some() || is_young(&status)).then(|| self.seen(fd.as_fd(), &status, store))
+        let store = self.stores.store_of(fd.as_fd(), &status, pid);
+        if store.is_none() && !is_young(&status) {
+            return None;
+        }
+        let mut seen = self.seen(fd.as_fd(), &status, store);
+        match store {
+            Some(store) => self.remember(seen.file, store),
+            None if status.links > 1 => seen.store = self.of_stores.get(&seen.file).copied(),
+            None => {}
+        }
+        Some(seen)
+    }
+
+    /// A file that was opened by a name in a store lies there by its other names, too.
+    fn remember(&mut self, file: FileId, store: usize) {
+        if self.of_stores.len() >= OF_STORES {
+            self.of_stores.clear();
+        }
+        self.of_stores.insert(file, store);
     }
 
     fn seen(&mut self, fd: BorrowedFd<'_>, status: &Status, store: Option<usize>) -> Seen {
@@ -270,7 +293,7 @@ impl Eyes {
                 continue; // its closes are on their way
             };
             let stands = open_files::stands(pid, &files, &mut looks);
-            for read in self.books.looked_at(pid, Some(rchar), &stands) {
+            for read in self.books.looked_at(pid, rchar, &stands) {
                 self.count_read(Some(read));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -142,10 +142,6 @@ fn next_step(error: &io::Error) -> &'static str {
         Some(libc::EMFILE | libc::ENFILE) => "raise LimitNOFILE=",
         _ => "restart the agent",
     }
-}
-
-fn number(fd: &OwnedFd) -> i32 {
-    fd.as_raw_fd()
 }
 
 fn lock(eyes: &Mutex<Eyes>) -> MutexGuard<'_, Eyes> {

@@ -1,12 +1,12 @@
 //! Which store a file lies in, by whatever mount it was opened through.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::mounts::{self, Mount, Place};
-use super::sys;
+use super::sys::{self, Status};
 use crate::sensor::host::source::Root;
 
 /// Mounts of other mount namespaces that are remembered; at the limit all are forgotten and read again.
@@ -18,9 +18,14 @@ pub(super) struct Stores {
     own: BTreeMap<u64, Mount>,
     /// Of other namespaces, by processes that came by. Ids are used again: forgotten whenever stores are placed.
     foreign: BTreeMap<u64, Mount>,
+    /// Mounts of no namespace, such as an overlay's of its layers. Forgotten with the former.
+    nobodys: BTreeSet<u64>,
     roots: Vec<(Place, u32)>,
     /// Where an overlay shows a store.
     shown: Vec<(Place, u32)>,
+    /// Overlays tell what is opened of their layers (as of Linux 6.18; 6.1 does not): what is opened of themselves is
+    /// the same once more.
+    layers_tell: bool,
 }
 
 impl Stores {
@@ -29,6 +34,7 @@ impl Stores {
         let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
         self.own = mounts::parse(&text);
         self.foreign.clear();
+        self.nobodys.clear();
         let before = std::mem::take(&mut self.shown);
         self.shown = overlays(&self.own, &self.roots);
         let new = self.shown.iter().filter(|shown| !before.contains(shown));
@@ -53,6 +59,34 @@ impl Stores {
             .collect();
     }
 
+    /// The store of a file that a process has open.
+    pub(super) fn store_of(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        status: &Status,
+        pid: u32,
+    ) -> Option<usize> {
+        if self.roots.is_empty() {
+            return None;
+        }
+        let path = path_of(fd.as_raw_fd())?;
+        let mount = status.mount.filter(|id| self.mount(*id, pid).is_none());
+        let Some(nobodys) = mount else {
+            return self.store(&path, status.mount, pid);
+        };
+        self.layers_tell |= !self.shown.is_empty() && self.nobodys.contains(&nobodys);
+        let path = self.path_here(fd, status).unwrap_or(path);
+        self.store(&path, None, pid)
+    }
+
+    /// What a file is called in this mount namespace, that was opened by a mount of none: a layer of an overlay, or a
+    /// namespace that is gone. Of a file with several names it may be any.
+    fn path_here(&self, fd: BorrowedFd<'_>, status: &Status) -> Option<PathBuf> {
+        let door = self.door(status.device)?;
+        let again = sys::reopen(fd, door.as_fd()).ok()?;
+        path_of(again.as_raw_fd())
+    }
+
     /// The store of a file that a process opened by this path, through this mount.
     pub(super) fn store(&mut self, path: &Path, mount: Option<u64>, pid: u32) -> Option<usize> {
         if self.roots.is_empty() {
@@ -69,8 +103,11 @@ impl Stores {
         let of = |(root, _): &&(Place, u32)| {
             root.device == place.device && place.path.starts_with(&root.path)
         };
-        let all = self.roots.iter().chain(&self.shown);
-        let deepest = all
+        let shown = self.shown.iter().filter(|_| !self.layers_tell);
+        let deepest = self
+            .roots
+            .iter()
+            .chain(shown)
             .filter(of)
             .max_by_key(|(root, _)| root.path.components().count());
         deepest.and_then(|(_, store)| usize::try_from(*store).ok())
@@ -92,16 +129,30 @@ impl Stores {
         points.into_values().collect()
     }
 
+    /// A mount of this file system, the one that shows most of it. Opened for each look: who keeps it open keeps others
+    /// from unmounting it.
+    fn door(&self, device: (u32, u32)) -> Option<File> {
+        let mounts = self.own.values().filter(|mount| mount.device == device);
+        let widest = mounts.min_by_key(|mount| mount.root.components().count())?;
+        let door = File::open(&widest.point).ok()?;
+        // Another mount may lie over it.
+        (sys::status(door.as_fd()).ok()?.device == device).then_some(door)
+    }
+
     fn mount(&mut self, id: u64, pid: u32) -> Option<&Mount> {
         if self.own.contains_key(&id) {
             return self.own.get(&id);
         }
-        if !self.foreign.contains_key(&id) {
-            if self.foreign.len() > FOREIGN {
+        if !self.foreign.contains_key(&id) && !self.nobodys.contains(&id) {
+            if self.foreign.len() + self.nobodys.len() > FOREIGN {
                 self.foreign.clear();
+                self.nobodys.clear();
             }
             let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
             self.foreign.extend(mounts::parse(&text));
+            if !text.is_empty() && !self.foreign.contains_key(&id) {
+                self.nobodys.insert(id);
+            }
         }
         self.foreign.get(&id)
     }
@@ -173,7 +224,7 @@ mod tests {
             shown: overlays(&own, &roots),
             own,
             roots,
-            foreign: BTreeMap::new(),
+            ..Stores::default()
         }
     }
 

@@ -141,6 +141,46 @@ pub(super) fn uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
     (result == 0 && length == 16 && uuid != [0; 16]).then_some(uuid)
 }
 
+/// A file handle as name_to_handle_at(2) wants it, with room for the largest.
+#[repr(C)]
+struct Handle {
+    bytes: libc::c_uint,
+    kind: libc::c_int,
+    room: [u8; 128], // MAX_HANDLE_SZ
+}
+
+/// The same file by another mount of its file system, of which `mount` is open: its path there can be asked for. Needs
+/// CAP_DAC_READ_SEARCH.
+pub(super) fn reopen(fd: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let room = [0; 128];
+    let (mut handle, mut mount_id) = (
+        Handle {
+            bytes: 128,
+            kind: 0,
+            room,
+        },
+        0,
+    );
+    let pointer = (&raw mut handle).cast::<libc::file_handle>();
+    // SAFETY: the path is empty and ends with NUL; `handle` is a file_handle with the room that it says, and `mount_id`
+    // an int.
+    let result = unsafe {
+        libc::name_to_handle_at(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            pointer,
+            &raw mut mount_id,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    checked(result)?;
+    // SAFETY: the call before has filled `handle`.
+    let opened = unsafe {
+        libc::open_by_handle_at(mount.as_raw_fd(), pointer, libc::O_PATH | libc::O_CLOEXEC)
+    };
+    Ok(own(checked(opened)?))
+}
+
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -155,6 +195,21 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_found_by_another_mount() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not run: a_file_is_found_by_another_mount: needs root");
+            assert!(std::env::var_os("CI").is_none(), "in CI it must run");
+            return;
+        }
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let path = directory.path().join("a");
+        let file = File::create(&path).unwrap();
+        let mount = File::open("/var/tmp").unwrap();
+        let again = reopen(file.as_fd(), mount.as_fd()).unwrap();
+        assert_eq!(super::super::place::path_of(again.as_raw_fd()), Some(path));
+    }
 
     #[test]
     fn a_file_is_as_the_standard_library_says() {
