@@ -3,24 +3,34 @@
 use std::fs::{self, File};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{ChildStdin, Command};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jaga::tape::Tape;
-use jaga_rules::event::Stamped;
+use jaga_rules::event::{Event, Stamped};
+use jaga_tests::agent::Agent;
 use jaga_tests::byte_truth::{self, Booked, Column, RUNGS, names_of_unseen, table, ways};
 use jaga_tests::guest::{self, Guest};
 use jaga_tests::net::{OUT, OUT6};
 use jaga_tests::process::Running;
 use jaga_tests::program;
 use jaga_tests::truth::drive::Deed;
-use jaga_tests::truth::{Bench, Way, place};
+use jaga_tests::truth::{Bench, Family, Way, place};
 use jaga_tests::wait::until;
 use jaga_tests::world::World;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 const GOLDEN: &str = "tests/golden/byte-truth.txt";
+
+/// The sensors of a host whose kernel has fanotify, sock_diag and the process connector, and no more.
+const RUNG_3: &str =
+    "sensors: { files: rung-3, sockets: rung-3, processes: rung-3, namespaces: own }\n";
+
+/// The sensors of a host that has nothing but inotify and packets.
+const RUNG_4: &str =
+    "sensors: { files: rung-4, sockets: rung-4, processes: rung-4, namespaces: own }\n";
 
 #[test]
 fn what_is_booked_is_what_was_read_and_sent() {
@@ -30,7 +40,12 @@ fn what_is_booked_is_what_was_read_and_sent() {
         let Some(world) = World::new(name) else {
             return;
         };
-        compare([rung_1(&world), None, None, None]);
+        compare([
+            Some(rung_1(&world)),
+            None,
+            Some(rung_3(&world)),
+            Some(rung_4(&world)),
+        ]);
     });
     test.join().unwrap();
 }
@@ -45,17 +60,30 @@ fn what_is_booked_in_a_guest_is_what_was_read_and_sent() {
 /// What the table says is not seen, the user is told by `jaga check`, under the same name.
 #[test]
 fn what_the_table_does_not_see_is_said_by_check() {
+    let table = fs::read_to_string(program::root().join(GOLDEN)).unwrap();
+    // What rung 2 does not see, the guest's own says.
+    let [rung_1, _, rung_3, rung_4] = byte_truth::columns(&table);
+    assert!(names_of_unseen(&rung_1).contains("tmpfs"), "{rung_1:?}");
+    assert!(
+        names_of_unseen(&rung_3).contains("sockets-rung-3"),
+        "{rung_3:?}"
+    );
+    all_said(&rung_1, &check(""));
+    all_said(&rung_3, &check(RUNG_3));
+    all_said(&rung_4, &check(RUNG_4));
+}
+
+/// What `jaga check` says of these sensors.
+fn check(sensors: &str) -> String {
     let config = tempfile::NamedTempFile::new().unwrap();
+    fs::write(config.path(), sensors).unwrap();
     let output = Command::new(program::jaga())
         .arg("check")
         .arg("--config")
         .arg(config.path())
         .output()
         .unwrap();
-    let table = fs::read_to_string(program::root().join(GOLDEN)).unwrap();
-    let [rung_1, ..] = byte_truth::columns(&table);
-    assert!(names_of_unseen(&rung_1).contains("tmpfs"), "{rung_1:?}");
-    all_said(&rung_1, &String::from_utf8(output.stdout).unwrap());
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Whether `jaga check` said all that a column does not see.
@@ -94,35 +122,117 @@ fn compare(columns: [Option<Column>; RUNGS]) {
 }
 
 /// eBPF by tracepoints, on this machine's kernel.
-fn rung_1(world: &World) -> Option<Column> {
+fn rung_1(world: &World) -> Column {
+    let told = driven(world, ("drive", 0), "", |_, _| ());
+    cells(&told.deeds, 1, |deed| {
+        Booked::of(deed, &told.tape, &told.bench)
+    })
+}
+
+/// By fanotify, sock_diag and the process connector.
+fn rung_3(world: &World) -> Column {
+    let told = driven(world, ("drive-apart", 0), RUNG_3, |say, _| {
+        // It need not wait: each reader has a name.
+        say.write_all(&b"go\n".repeat(ways().count())).unwrap();
+    });
+    cells(&told.deeds, 3, |deed| {
+        Booked::of(deed, &told.tape, &told.bench_of(deed))
+    })
+}
+
+/// By inotify and packets.
+fn rung_4(world: &World) -> Column {
+    // Other addresses than on rung 3: those still have the ports of its connections.
+    let told = driven(world, ("drive-apart", 100), RUNG_4, |say, agent| {
+        let readings = Family::Reading.ways().count() as u64;
+        for bytes in (1..=readings).map(|marks| marks * place::MARK) {
+            #[expect(clippy::cast_precision_loss, reason = "some kilobytes")]
+            let bytes = bytes as f64;
+            let marks = [("store", place::MARKS)];
+            agent.metric_reaches("jaga_store_read_bytes_total", &marks, bytes);
+            say.write_all(b"go\n").unwrap();
+        }
+    });
+    let is_mark = |stamped: &Stamped| match &stamped.event {
+        Event::Read(read) => read.store.as_deref() == Some(place::MARKS),
+        _ => false,
+    };
+    let parts: Vec<&[Stamped]> = told.tape.split(is_mark).collect();
+    cells(&told.deeds, 4, |deed| {
+        let reading = |known: &&Deed| known.family == Family::Reading;
+        let place = told
+            .deeds
+            .iter()
+            .filter(reading)
+            .position(|known| known == deed);
+        let tape = place.map_or(&*told.tape, |place| parts[place]);
+        Booked::of(deed, tape, &told.bench_of(deed))
+    })
+}
+
+/// What the ways did, and what the agent has of it.
+struct Told {
+    deeds: Vec<Deed>,
+    tape: Vec<Stamped>,
+    bench: Bench,
+}
+
+impl Told {
+    /// Where a way had its peer, if each had one of its own.
+    fn bench_of(&self, deed: &Deed) -> Bench {
+        let of = |(family, way): (Family, &Way)| family == deed.family && way.name == deed.name;
+        self.bench.apart(ways().position(of).expect("it is a way"))
+    }
+}
+
+/// Does every way beside an agent with these `sensors`, by a `word` of the program, with the peer's addresses from `first`
+/// on; `pace` tells it when to go on.
+fn driven(
+    world: &World,
+    (word, first): (&str, usize),
+    sensors: &str,
+    pace: impl FnOnce(&mut ChildStdin, &Agent),
+) -> Told {
     let _mounts = OwnMounts::below(world.folder());
     let bench = Bench {
-        folder: world.path("truth"),
+        folder: tempfile::tempdir_in(world.folder()).unwrap().keep(),
         peer: OUT.parse().unwrap(),
         peer6: OUT6.parse().unwrap(),
-    };
+    }
+    .apart(first);
+    for place in 0..ways().count() {
+        let Bench { peer, peer6, .. } = bench.apart(place);
+        let out = &world.net.out;
+        out.ip(&format!("addr replace {peer}/24 dev host0"));
+        out.ip(&format!("addr replace {peer6}/64 dev host0 nodad"));
+    }
     let log = |name: &str| world.folder().join(name);
     let mut peer = world.net.out.command(&program::beside("jaga-truth"));
     let _peer = start(peer.arg("receive"), &log("peer"));
     let mut drive = Command::new(program::beside("jaga-truth"));
-    drive.arg("drive").arg(&bench.folder).args([OUT, OUT6]);
+    let (peer, peer6) = (bench.peer.to_string(), bench.peer6.to_string());
+    drive.arg(word).arg(&bench.folder).args([peer, peer6]);
     let (mut driver, mut say) = start_spoken_to(&mut drive, &log("deeds"));
-    let folders = place::STORES.map(|store| (store.replace('/', "-"), bench.folder.join(store)));
+    let stores = place::STORES.into_iter().chain([place::MARKS]);
+    let folders: Vec<(String, PathBuf)> = stores
+        .map(|store| (store.replace('/', "-"), bench.folder.join(store)))
+        .collect();
     let stores: Vec<(&str, &Path)> = folders
         .iter()
         .map(|(name, path)| (&**name, &**path))
         .collect();
-    let mut agent = world.agent(&stores, "");
+    let mut agent = world.agent(&stores, sensors);
     say.write_all(b"go\n").unwrap();
+    pace(&mut say, &agent);
     assert!(driver.wait(120).success(), "the ways were not all tried");
+    all_is_booked(&agent);
     agent.stop();
     let deeds = fs::read_to_string(log("deeds")).unwrap();
-    let deeds: Vec<Deed> = deeds.lines().filter_map(Deed::parse).collect();
-    let tape = Tape::open(BufReader::new(
-        File::open(agent.folder().join("tape")).unwrap(),
-    ))
-    .unwrap();
-    Some(cells(&deeds, &tape.collect::<Vec<_>>(), &bench))
+    let deeds = deeds.lines().filter_map(Deed::parse).collect();
+    let tape = File::open(agent.folder().join("tape")).unwrap();
+    let tape = Tape::open(BufReader::new(tape)).unwrap().collect();
+    fs::remove_dir_all(agent.folder()).unwrap();
+    Told { deeds, tape, bench }
 }
 
 /// eBPF by trampolines, on another kernel, in a guest.
@@ -149,7 +259,8 @@ fn rung_2(guest: Guest) -> Column {
     let deeds: Vec<Deed> = deeds.lines().filter_map(Deed::parse).collect();
     let tape = answer.bytes("tape").expect("the agent kept a tape");
     let tape = Tape::open(BufReader::new(&*tape)).unwrap();
-    let column = cells(&deeds, &tape.collect::<Vec<_>>(), &bench);
+    let tape: Vec<Stamped> = tape.collect();
+    let column = cells(&deeds, 2, |deed| Booked::of(deed, &tape, &bench));
     all_said(&column, &answer.text("check"));
     column
 }
@@ -171,14 +282,29 @@ const IN_GUEST: &str = "
     jaga check --config /etc/jaga/jaga.yaml >/out/check
     exit $(cat /run/ended)";
 
+/// Waits until nothing is booked any more: the kernel hands packets over a tenth of a second late, and not those of an
+/// agent that ends.
+fn all_is_booked(agent: &Agent) {
+    let sent = || agent.metric("jaga_sent_bytes_total", &[("scope", "external")]);
+    let (mut last, mut since) = (sent(), Instant::now());
+    until("nothing more to be booked", 20, || {
+        // It does not answer who asks too often.
+        let now = sent().or(last);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (since.elapsed() > Duration::from_millis(600)).then_some(())
+    });
+}
+
 /// A cell for each way; the measured figures are printed.
-fn cells(deeds: &[Deed], tape: &[Stamped], bench: &Bench) -> Vec<String> {
+fn cells(deeds: &[Deed], rung: u8, booked: impl Fn(&Deed) -> Booked) -> Vec<String> {
     ways()
         .map(|(family, Way { name, .. })| {
             let deed = deeds.iter().find(|deed| deed.family == family && deed.name == *name);
             let deed = deed.unwrap_or_else(|| panic!("nothing is known of '{name}'"));
-            let booked = Booked::of(deed, tape, bench);
-            let cell = booked.cell(deed);
+            let booked = booked(deed);
+            let cell = booked.cell(deed, rung);
             eprintln!("   {name}: {cell}: {:?} B: {booked:?}", deed.truth);
             assert!(
                 deed.truth.is_ok() || std::env::var_os("CI").is_none(),
@@ -222,7 +348,7 @@ fn start(command: &mut Command, log: &Path) -> Running {
 }
 
 /// Starts a program that says `ready` once it is; what it says goes into `log`.
-fn start_spoken_to(command: &mut Command, log: &Path) -> (Running, std::process::ChildStdin) {
+fn start_spoken_to(command: &mut Command, log: &Path) -> (Running, ChildStdin) {
     let started = Running::start_spoken_to(command.stdout(File::create(log).unwrap()));
     until(&format!("{} to have 'ready'", log.display()), 60, || {
         fs::read_to_string(log)

@@ -109,7 +109,10 @@ pub const WAYS: &[Way] = &[
     Way::new("AF_PACKET past the queue", |bench| frames(bench, true)),
 ];
 
-const DATAGRAM: [u8; 1300] = [7; 1300];
+/// Payload of a datagram.
+pub const BYTES: u64 = 1300;
+
+const DATAGRAM: [u8; BYTES as usize] = [7; BYTES as usize];
 const ROUNDS: usize = 1000;
 /// IPv4 and UDP.
 const HEADERS: u64 = 28;

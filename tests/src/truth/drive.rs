@@ -1,5 +1,6 @@
 //! Runs every way, each in a process of its own, and says what each truly moved.
 
+use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -52,23 +53,53 @@ impl Deed {
 /// # Errors
 /// If not even the stores can be made.
 pub fn drive(bench: &Bench) -> Result<(), String> {
+    each(bench, |_| bench.clone(), |_| Ok(()))
+}
+
+/// The same for an agent that cannot tell who did what: each way has an address of its own at the peer
+/// ([`Bench::apart`]); and after each way of reading the mark is read, and a line on standard input waited for.
+///
+/// # Errors
+/// If not even the stores can be made.
+pub fn drive_apart(bench: &Bench) -> Result<(), String> {
+    let settle = |family| match family {
+        Family::Reading => fs::read(bench.mark()).map(drop).and_then(|()| listen()),
+        Family::Sending => Ok(()),
+    };
+    each(bench, |place| bench.apart(place), settle)
+}
+
+fn each(
+    bench: &Bench,
+    bench_of: impl Fn(usize) -> Bench,
+    settle: impl Fn(Family) -> io::Result<()>,
+) -> Result<(), String> {
     place::prepare(bench).map_err(|error| format!("cannot make the stores: {error}"))?;
+    let ways: Vec<(Family, &Way, Bench)> = ways()
+        .enumerate()
+        .map(|(place, (family, way))| (family, way, bench_of(place)))
+        .collect();
     let mut early = Vec::new();
-    for (family, way) in ways().filter(|(_, way)| way.early) {
-        early.push((family, way, start_early(family, way, bench)));
+    for (family, way, bench) in ways.iter().filter(|(_, way, _)| way.early) {
+        early.push((*family, *way, start_early(*family, way, bench)));
     }
     println!("ready");
-    io::stdin()
-        .lock()
-        .read_line(&mut String::new())
-        .map_err(|error| error.to_string())?;
+    listen().map_err(|error| error.to_string())?;
+    let settled = |family| settle(family).map_err(|error| error.to_string());
     for (family, way, child) in early {
         tell(family, way, child.and_then(go_on));
+        settled(family)?;
     }
-    for (family, way) in ways().filter(|(_, way)| !way.early) {
-        tell(family, way, start(family, way, bench));
+    for (family, way, bench) in ways.iter().filter(|(_, way, _)| !way.early) {
+        tell(*family, way, start(*family, way, bench));
+        settled(*family)?;
     }
     Ok(())
+}
+
+/// Waits for a line on standard input.
+fn listen() -> io::Result<()> {
+    io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
 
 fn ways() -> impl Iterator<Item = (Family, &'static Way)> {

@@ -98,6 +98,24 @@ impl Bench {
         self.folder.join("store")
     }
 
+    /// The same for the way at this place in the table, whose peer is at an address of its own: what nobody is known to
+    /// have sent is known by where it went.
+    #[must_use]
+    pub fn apart(&self, place: usize) -> Self {
+        let step = u32::try_from(place).expect("there are few ways");
+        Self {
+            folder: self.folder.clone(),
+            peer: Ipv4Addr::from_bits(self.peer.to_bits() + step),
+            peer6: Ipv6Addr::from_bits(self.peer6.to_bits() + u128::from(step)),
+        }
+    }
+
+    /// A store of its own with one file: see [`drive::drive_apart`].
+    #[must_use]
+    pub fn mark(&self) -> PathBuf {
+        self.folder.join(place::MARKS).join("mark")
+    }
+
     /// A file of it, of [`BIG`] bytes.
     #[must_use]
     pub fn big(&self) -> PathBuf {
@@ -118,9 +136,8 @@ pub fn wait_for_agent() -> io::Result<()> {
     io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
 
-/// The program: `(reading|sending) NAME FOLDER PEER PEER6`, `drive FOLDER PEER PEER6`, `receive`, `noise FOLDER`,
-/// `put io_uring|sendfile FILE ADDRESS`, and
-/// what ways start.
+/// The program: `(reading|sending) NAME FOLDER PEER PEER6`, `drive FOLDER PEER PEER6`, `drive-apart FOLDER PEER PEER6`,
+/// `receive`, `noise FOLDER`, `put io_uring|sendfile FILE ADDRESS`, and what ways start.
 ///
 /// # Errors
 /// What came in the way, for a human.
@@ -137,6 +154,7 @@ pub fn main(words: &[String]) -> Result<(), String> {
             leak::put(how, Path::new(file), address).map_err(|error| error.to_string())
         }
         ["drive", folder, peer, peer6] => drive::drive(&bench(folder, peer, peer6)?),
+        ["drive-apart", folder, peer, peer6] => drive::drive_apart(&bench(folder, peer, peer6)?),
         [family, name, folder, peer, peer6] => one(family, name, &bench(folder, peer, peer6)?),
         _ => Err(
             "say: reading|sending NAME FOLDER PEER PEER6, drive FOLDER PEER PEER6, or receive"

@@ -97,6 +97,12 @@ impl Write for Nowhere {
 /// The folders, below `folder`, that the agent must be told are the store.
 pub const STORES: [&str; 3] = ["store", "btrfs/store", "tmpfs/store"];
 
+/// Another store, whose name comes after theirs: rung 4 tells in the order of names.
+pub const MARKS: &str = "zz-marks";
+
+/// Bytes of its one file.
+pub const MARK: u64 = 4242;
+
 /// Makes what the ways read. It mounts file systems, so the caller has a mount namespace of its own. What this machine
 /// cannot make is left out; the ways that need it then say so.
 ///
@@ -112,6 +118,8 @@ pub fn prepare(bench: &Bench) -> io::Result<()> {
     ] {
         fill(&bench.folder.join(name))?;
     }
+    fs::create_dir_all(bench.folder.join(MARKS))?;
+    fs::write(bench.mark(), [7; MARK as usize])?;
     for (name, made) in [("btrfs", make_btrfs(bench)), ("tmpfs", make_tmpfs(bench))] {
         if let Err(error) = made {
             eprintln!("no {name} here: {error}");
