@@ -74,9 +74,12 @@ impl Stores {
         let Some(nobodys) = mount else {
             return self.store(&path, status.mount, pid);
         };
-        self.layers_tell |= !self.shown.is_empty() && self.nobodys.contains(&nobodys);
         let path = self.path_here(fd, status).unwrap_or(path);
-        self.store(&path, None, pid)
+        let store = self.store(&path, None, pid);
+        // Known before the mount of the overlay itself is: the first opens are told from both sides otherwise.
+        let may_be = store.is_some() || status.links > 1;
+        self.layers_tell |= may_be && self.nobodys.contains(&nobodys);
+        store
     }
 
     /// What a file is called in this mount namespace, that was opened by a mount of none: a layer of an overlay, or a
