@@ -93,7 +93,11 @@ fn rung_3_an_overlay_over_the_store() {
     );
     unit.run(&script, 60);
     agent.alert("sensor-blind", "firing", &[("sensor", "files")]);
-    unit.run(&format!("umount {}", shown.display()), 60);
+    unit.run(
+        &format!("cat {0}/* >/dev/null; umount {0}", shown.display()),
+        60,
+    );
+    agent.metric_reaches("jaga_store_read_bytes_total", &[("store", "ekg")], 198e6);
 }
 
 #[test]

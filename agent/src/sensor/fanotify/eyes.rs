@@ -172,6 +172,9 @@ impl Eyes {
         let status = sys::status(fd.as_fd())
             .ok()
             .filter(|found| found.is_regular)?;
+        if self.stores.is_told_below(fd.as_fd(), &status) {
+            return None;
+        }
         let store = self.stores.store_of(fd.as_fd(), &status, pid);
         if store.is_none() && !is_young(&status) {
             return None;

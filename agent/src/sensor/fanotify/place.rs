@@ -82,6 +82,20 @@ impl Stores {
         store
     }
 
+    /// Whether it was opened through an overlay that shows a store, whose layers tell the same: twice in the books, each
+    /// would take what is the other's.
+    pub(super) fn is_told_below(&self, fd: BorrowedFd<'_>, status: &Status) -> bool {
+        if !self.layers_tell || self.shown.is_empty() {
+            return false;
+        }
+        let mount = status.mount.and_then(|id| self.own.get(&id));
+        let place = mount.and_then(|mount| mount.place(&path_of(fd.as_raw_fd())?));
+        place.is_some_and(|place| {
+            let mut shown = self.shown.iter();
+            shown.any(|(at, _)| at.device == place.device && place.path.starts_with(&at.path))
+        })
+    }
+
     /// What a file is called in this mount namespace, that was opened by a mount of none: a layer of an overlay, or a
     /// namespace that is gone. Of a file with several names it may be any.
     fn path_here(&self, fd: BorrowedFd<'_>, status: &Status) -> Option<PathBuf> {
