@@ -9,11 +9,13 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jaga_tests::agent::Agent;
 use jaga_tests::net::OUT;
 use jaga_tests::process::{Running, run};
+use jaga_tests::wait::until;
 use jaga_tests::world::World;
 
 /// Each work under each watcher is done this often; the median counts.
@@ -31,12 +33,15 @@ fn main() {
     };
     let scratch = world.path("work");
     let works = works(&scratch);
+    for work in &works {
+        (work.does)(&world); // warm
+    }
     let mut seconds = vec![vec![Vec::new(); WATCHERS.len()]; works.len()];
     let mut lost = Vec::new();
     for round in 0..ROUNDS {
         for (place, watcher) in WATCHERS.iter().enumerate() {
             eprintln!("round {} of {ROUNDS}: {}", round + 1, watcher.name);
-            let watching = match (watcher.start)(&world, &scratch) {
+            let mut watching = match (watcher.start)(&world, &scratch) {
                 Ok(watching) => watching,
                 Err(why) => {
                     eprintln!("   not measured: {why}");
@@ -44,10 +49,9 @@ fn main() {
                 }
             };
             for (work, seconds) in works.iter().zip(&mut seconds) {
-                let Some(does) = (watcher.of)(work.kind).then_some(&work.does) else {
-                    continue;
-                };
-                seconds[place].push(does(&world));
+                if (watcher.of)(work.kind) {
+                    seconds[place].push(watching.beside(work, &world));
+                }
             }
             lost.extend(
                 watching
@@ -176,7 +180,7 @@ fn stream(world: &World) -> f64 {
         .out
         .inside(|| TcpListener::bind((OUT, 0)).expect("a port is free"));
     let port = listener.local_addr().expect("it is bound").port();
-    let receiver = std::thread::spawn(move || {
+    let receiver = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("it comes");
         let mut buffer = vec![0; 1 << 20];
         while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
@@ -245,15 +249,24 @@ const WATCHERS: [Watcher; 7] = [
 /// A watcher that runs.
 enum Watching {
     Nothing,
-    Jaga(Agent, Instant),
+    /// With the share of a core that it took, by work.
+    Jaga(Agent, Vec<(&'static str, f64)>),
     Tool(Running),
     Audit(Running, PathBuf),
 }
 
 const RUNG_3: &str = "sensors: { namespaces: own, files: rung-3, sockets: rung-3 }\n";
 
+/// As it ships: no tape.
 fn jaga(world: &World, scratch: &Path, more: &str) -> Watching {
-    Watching::Jaga(world.agent(&[("work", scratch)], more), Instant::now())
+    let config = format!("# tape: none\n{more}");
+    let agent = world.agent(&[("work", scratch)], &config);
+    // At rest, once it is settled.
+    thread::sleep(Duration::from_secs(2));
+    let start = Spent::of(&agent);
+    thread::sleep(Duration::from_secs(10));
+    let spent = vec![("at rest", start.until(&agent))];
+    Watching::Jaga(agent, spent)
 }
 
 fn tool(program: &str, arguments: &[&str]) -> Result<Watching, String> {
@@ -266,7 +279,7 @@ fn tool(program: &str, arguments: &[&str]) -> Result<Watching, String> {
         return Err(format!("no {program} here: run packaging/setup.sh bench"));
     }
     let mut running = Running::start(&mut command);
-    std::thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     if running.is_running() {
         Ok(Watching::Tool(running))
     } else {
@@ -299,6 +312,17 @@ fn run_quietly(command: &mut Command) -> Option<()> {
 }
 
 impl Watching {
+    /// Does a work beside it: seconds.
+    fn beside(&mut self, work: &Work, world: &World) -> f64 {
+        let Self::Jaga(agent, spent) = self else {
+            return (work.does)(world);
+        };
+        let start = Spent::of(agent);
+        let seconds = (work.does)(world);
+        spent.push((work.name, start.until(agent)));
+        seconds
+    }
+
     /// Ends it; what it says of itself.
     fn end(self) -> Option<String> {
         match self {
@@ -316,8 +340,8 @@ impl Watching {
                 ]));
                 None
             }
-            Self::Jaga(mut agent, since) => {
-                let told = of_itself(&agent, since);
+            Self::Jaga(mut agent, spent) => {
+                let told = of_itself(&agent, &spent);
                 agent.stop();
                 Some(told)
             }
@@ -325,21 +349,46 @@ impl Watching {
     }
 }
 
+/// Processor time of the agent up to a moment.
+struct Spent {
+    at: Instant,
+    seconds: f64,
+}
+
+impl Spent {
+    fn of(agent: &Agent) -> Self {
+        Self {
+            at: Instant::now(),
+            seconds: until("the agent's page", 10, || agent.metric(CPU, &[])),
+        }
+    }
+
+    /// The share of one core since then.
+    fn until(&self, agent: &Agent) -> f64 {
+        let now = Self::of(agent);
+        (now.seconds - self.seconds) / (now.at - self.at).as_secs_f64()
+    }
+}
+
+const CPU: &str = "process_cpu_seconds_total";
+
 /// What jaga lost and took, by its own metrics.
-fn of_itself(agent: &Agent, since: Instant) -> String {
+fn of_itself(agent: &Agent, spent: &[(&str, f64)]) -> String {
+    let page = until("the agent's page", 10, || agent.metrics());
     let sum = |name: &str| -> f64 {
-        let text = agent.metrics().unwrap_or_default();
-        let lines = text.lines().filter(|line| line.starts_with(name));
+        let lines = page.lines().filter(|line| line.starts_with(name));
         lines
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     };
+    let spent = spent
+        .iter()
+        .map(|(work, share)| format!("{:.1} % of a core {work}", 100.0 * share));
     format!(
-        "lost {} events, {:.1} % of a core over {:.0} s of work, {:.0} MiB resident",
+        "lost {} events, {:.0} MiB resident; {}",
         sum("jaga_sensor_lost_events_total"),
-        100.0 * sum("process_cpu_seconds_total") / since.elapsed().as_secs_f64(),
-        since.elapsed().as_secs_f64(),
         sum("process_resident_memory_bytes") / f64::from(1 << 20),
+        spent.collect::<Vec<_>>().join(", "),
     )
 }
 

@@ -302,9 +302,14 @@ fn whole_config(folder: &Path, config: &str) -> String {
     } else {
         "sensors: { namespaces: own }\n"
     };
+    let tape = if config.contains("tape:") {
+        String::new()
+    } else {
+        format!("tape: {folder}/tape\n")
+    };
     format!(
         "site: test\ninstance: live\ninternal: [10.77.0.0/16]\n{sensors}\
-         metrics: {{ listen: \"{METRICS}\" }}\nstate: {folder}/state\nrules: {folder}/rules\ntape: {folder}/tape\n\
+         metrics: {{ listen: \"{METRICS}\" }}\nstate: {folder}/state\nrules: {folder}/rules\n{tape}\
          {periods}{config}\n{outputs}  - file: {{ path: {folder}/alerts.jsonl }}\n"
     )
 }
