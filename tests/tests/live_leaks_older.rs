@@ -1,6 +1,9 @@
 //! Every way in which a store leaves, on a host without eBPF: told all the same, and what is estimated is said to be.
 
+use std::process::Command;
+
 use jaga_tests::agent::{Agent, metric_of};
+use jaga_tests::process::run;
 use jaga_tests::wait::{until, within};
 use jaga_tests::ways_out::{WAYS_OUT, WayOut};
 use jaga_tests::world::World;
@@ -14,6 +17,16 @@ const LEFT: [&str; 4] = [
     "served-in-bulk",
 ];
 
+/// A hospital's line, 1 Gbit/s on each interface: at the speed of memory a copy is over before a process that is looked at
+/// four times a second has an owner.
+fn slow_down() {
+    for interface in ["out0", "lan0", "prx0"] {
+        let shape =
+            format!("qdisc add dev {interface} root tbf rate 1gbit burst 256k latency 50ms");
+        run(Command::new("tc").args(shape.split(' ')));
+    }
+}
+
 /// Leaves in every way, beside an agent whose sensors stand on `rung`; some sessions are not known there.
 fn each_is_told(rung: u8) {
     let sensors = format!(
@@ -24,6 +37,7 @@ fn each_is_told(rung: u8) {
         let Some(mut world) = World::new(way.name) else {
             return;
         };
+        slow_down();
         let (files, bytes) = way.files;
         let store = world.store("ekg", files, bytes);
         let mut agent = world.agent(&[("ekg", &store)], &sensors);

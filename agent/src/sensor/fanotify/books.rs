@@ -16,6 +16,9 @@ const READERS: usize = 16_384;
 const FILES: usize = 4_096;
 /// Looks for which a process without open files is remembered: what it reads next is told from what it read before.
 const IDLE: u16 = 240;
+/// Looks at which a file stood open and its process had read nothing of anything, after which it counts as read: by io_uring
+/// or through a mapping, which leave no trace, it is sent before it is closed.
+const STILL: u8 = 2;
 /// Looks for which one that is gone is remembered: what it closed at its end may be told late.
 const GONE: u8 = 4;
 
@@ -84,6 +87,8 @@ struct Open {
     unexplained: u64,
     booked: u64,
     position: u64,
+    /// Looked at this often without a trace of a read.
+    still: u8,
     /// Looked at this often without a descriptor.
     missing: u8,
     /// Somebody else reads through its descriptor.
@@ -149,6 +154,7 @@ impl Books {
             unexplained,
             booked: 0,
             position: 0,
+            still: 0,
             missing: 0,
             elsewhere: false,
             writes_only: false,
@@ -164,6 +170,7 @@ impl Books {
             && let Some(open) = reader.open.get_mut(&seen.file)
         {
             (open.position, open.booked) = (position, position);
+            open.still = STILL; // a service has its files open for years
             reader.pool = 0;
         }
     }
@@ -293,7 +300,13 @@ impl Books {
             if let Some(open) = reader.open.get_mut(&file) {
                 // What it read before it opened the file is no trace of it.
                 let since = now.saturating_sub(open.unexplained);
-                let bytes = share.min(since).min(open.left());
+                let no_trace = since == 0 && open.booked == 0;
+                open.still = open.still.saturating_add(u8::from(no_trace));
+                let bytes = if no_trace && open.still == STILL {
+                    open.left()
+                } else {
+                    share.min(since).min(open.left())
+                };
                 told.extend(open.book(reader.by, bytes));
             }
         }

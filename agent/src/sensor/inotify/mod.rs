@@ -66,11 +66,13 @@ struct Heard {
 }
 
 /// What happened to a file between two drains.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Touched {
     created: bool,
     opens: u32,
     closes: u32,
+    /// As it was when it was opened: it may be renamed or deleted a moment later.
+    found: Option<fs::Metadata>,
 }
 
 impl Heard {
@@ -91,7 +93,9 @@ impl Heard {
                 self.lost += 1;
                 continue;
             }
+            let found = fs::symlink_metadata(&path).ok();
             let touched = self.touched.entry(path).or_default();
+            touched.found = found.or(touched.found.take());
             touched.created |= created;
             touched.opens += opens;
             touched.closes += closes;
@@ -199,9 +203,8 @@ impl Files {
     /// A file that was opened counts as read to its end, once a drain: what is sent of it may leave before it is closed.
     /// At the close, what it grew by meanwhile; all of it, if it was open before anybody listened.
     fn read(&mut self, path: PathBuf, touched: Touched, store: usize) -> Option<FileCount> {
-        let found = fs::symlink_metadata(&path)
-            .ok()
-            .filter(fs::Metadata::is_file)?;
+        let now = fs::symlink_metadata(&path).ok();
+        let found = now.or(touched.found).filter(fs::Metadata::is_file)?;
         let size = found.size();
         let before = self.open.remove(&path).unwrap_or_default();
         // Whoever makes a file does not read it with that.

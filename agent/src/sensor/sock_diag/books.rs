@@ -46,6 +46,14 @@ impl Entry {
     fn wants_owner(&self) -> bool {
         self.owner == By::Nobody && self.searches < SEARCHES && self.socket.inode != 0
     }
+
+    /// Its owner has ended and it sends on: somebody else has it, too.
+    fn lost_its_owner(&self) -> bool {
+        let By::Process(who) = self.owner else {
+            return false;
+        };
+        self.socket.sent > self.told && !Owners::lives(who)
+    }
 }
 
 impl Books {
@@ -100,6 +108,11 @@ impl Books {
     /// Gives the new ones owners, and forgets those that are gone without having said so.
     pub(super) fn end_of_look(&mut self) {
         self.ports.listening = std::mem::take(&mut self.listening);
+        for entry in self.known.values_mut() {
+            if entry.lost_its_owner() {
+                (entry.owner, entry.searches) = (By::Nobody, 0);
+            }
+        }
         let new = self.known.values().filter(|entry| entry.wants_owner());
         let wanted: BTreeSet<u32> = new.map(|entry| entry.socket.inode).collect();
         let found = self.owners.search(&wanted);
@@ -250,6 +263,32 @@ mod tests {
         books.ended(socket(3, "127.0.0.1:5432", 9));
         books.end_of_look();
         check(&mut books, &[]);
+    }
+
+    #[test]
+    fn a_socket_that_outlives_its_owner_gets_another() {
+        let mut books = books();
+        let open = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
+        let link = std::fs::read_link(link).unwrap();
+        let inode = link
+            .to_string_lossy()
+            .replace(['s', 'o', 'c', 'k', 'e', 't', ':', '[', ']'], "");
+        let ours = Socket {
+            inode: inode.parse().unwrap(),
+            ..socket(5, "203.0.113.9:443", 7)
+        };
+        books.seen(ours);
+        books.end_of_look();
+        let [told] = &books.take()[..] else { panic!() };
+        let By::Process(us) = told.who else { panic!() };
+        assert_eq!(us.actor.pid, std::process::id());
+        let mut gone = us;
+        gone.actor.start += 1;
+        books.known.get_mut(&5).unwrap().owner = By::Process(gone);
+        books.seen(Socket { sent: 9, ..ours });
+        books.end_of_look();
+        assert_eq!(books.take()[0].who, By::Process(us));
     }
 
     #[test]

@@ -46,6 +46,12 @@ impl Owners {
         found
     }
 
+    /// Whether it runs still: a socket may outlive the process in which it was found, as sshd's does.
+    pub(super) fn lives(who: Who) -> bool {
+        let life = look::life(who.actor.pid);
+        life.is_some_and(|(start, _)| start == who.actor.start)
+    }
+
     /// The same process as it is now: whose it is may have changed. One that is gone is as it was.
     pub(super) fn again(&self, who: Who) -> Who {
         let now = self.look.person(who.actor.pid).map(|person| person.who);
