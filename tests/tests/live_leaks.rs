@@ -59,7 +59,7 @@ fn scp_to_a_pc_inside() {
 
 #[test]
 fn by_io_uring() {
-    told("by io uring");
+    told("by io_uring");
 }
 
 #[test]
