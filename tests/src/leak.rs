@@ -1,10 +1,12 @@
 //! What every leak must end in: one alert that names it, bytes that are true, a resolution, a tape that says the same.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::agent::{Agent, is};
+use crate::agent::{Agent, is, metric_of};
+use crate::wait::{until, within};
 
 /// Who took which store where, as the test knows it.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +32,9 @@ impl Leak<'_> {
         let start = Instant::now();
         let fired = agent.alert(self.rule, "firing", &[]);
         self.names_it(&fired);
-        let resolved = agent.alert(self.rule, "resolved", &[]);
-        assert_eq!(fired["id"], resolved["id"], "another alert was resolved");
+        self.is_true(agent, sent);
+        self.is_over(agent);
+        // Nothing was added after it was true.
         self.is_true(agent, sent);
         self.is_alone(agent);
         agent.replay_equals_live();
@@ -78,36 +81,61 @@ impl Leak<'_> {
         }
     }
 
-    /// The store's exposed bytes are within 1 % of what arrived.
+    /// The store's exposed bytes are within 1 % of what arrived, or will be: the last of them may still be on their way.
     ///
     /// # Panics
-    /// If they are not.
+    /// If they are not within 20 s.
     pub fn is_true(&self, agent: &Agent, sent: u64) {
         #[expect(
             clippy::cast_precision_loss,
             reason = "a hundred megabytes fit a double"
         )]
         let sent = sent as f64;
-        let exposed: f64 = self
-            .scopes
-            .iter()
-            .map(|scope| {
-                let labels = [("store", self.store), ("scope", *scope)];
-                agent
-                    .metric("jaga_store_exposed_bytes_total", &labels)
-                    .expect("every store has every scope")
-            })
-            .sum();
-        let off = (exposed - sent) / sent;
-        eprintln!(
-            "   exposed {exposed}, arrived {sent}: off by {:.3} %",
+        let mut off = f64::NAN;
+        let is_near = within(20, || {
+            let exposed = self.exposed(agent)?;
+            off = (exposed - sent) / sent;
+            (off.abs() < 0.01).then_some(())
+        });
+        let off = format!(
+            "exposed {} % more than the {sent} that arrived",
             off * 100.0
         );
-        assert!(
-            off.abs() < 0.01,
-            "exposed {exposed}, arrived {sent}: off by {:.2} %",
-            off * 100.0
-        );
+        assert!(is_near.is_some(), "{off}");
+        eprintln!("   {off}");
+    }
+
+    /// Bytes, exposed so far; absent while the page of metrics is not to be had: whoever asks too often is told to come
+    /// later.
+    ///
+    /// # Panics
+    /// If the store is not on the page.
+    #[must_use]
+    pub fn exposed(&self, agent: &Agent) -> Option<f64> {
+        let page = agent.metrics()?;
+        let of = |scope: &&str| {
+            let labels = [("store", self.store), ("scope", *scope)];
+            metric_of(&page, "jaga_store_exposed_bytes_total", &labels)
+                .expect("every store has every scope")
+        };
+        Some(self.scopes.iter().map(of).sum())
+    }
+
+    /// Every alert of the rule is resolved: a machine that stands still for some seconds in the middle of a leak sees it
+    /// end, and begin again.
+    fn is_over(&self, agent: &Agent) {
+        until("the end of every alert", 20, || {
+            let alerts = agent.alerts();
+            let in_state = |state| {
+                let of_rule = alerts
+                    .iter()
+                    .filter(move |alert| is(alert, self.rule, state, &[]));
+                of_rule
+                    .map(|alert| alert["id"].to_string())
+                    .collect::<BTreeSet<_>>()
+            };
+            (in_state("firing") == in_state("resolved")).then_some(())
+        });
     }
 
     /// No other session is accused of it.

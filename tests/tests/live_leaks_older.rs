@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use jaga_tests::agent::{Agent, metric_of};
+use jaga_tests::agent::Agent;
 use jaga_tests::process::run;
 use jaga_tests::wait::{until, within};
 use jaga_tests::ways_out::{WAYS_OUT, WayOut};
@@ -43,7 +43,7 @@ fn each_is_told(rung: u8) {
         let mut agent = world.agent(&[("ekg", &store)], &sensors);
         let sent = (way.take)(&mut world, &store);
         let said = within(20, || told(&agent, way));
-        let exposed = exposed(&agent, way);
+        let exposed = until("the page of metrics", 10, || way.leak.exposed(&agent));
         eprintln!(
             "   {}: {exposed} of {sent} B exposed: {}",
             way.name,
@@ -67,16 +67,6 @@ fn told(agent: &Agent, way: &WayOut) -> Option<Value> {
         let destination = alert["destinations"][0].as_str().unwrap_or_default();
         LEFT.contains(&rule) && estimated && destination.starts_with(way.leak.destination)
     })
-}
-
-/// Bytes, once the page is to be had: whoever asks too often is told to come later.
-fn exposed(agent: &Agent, way: &WayOut) -> f64 {
-    let page = until("the page of metrics", 10, || agent.metrics());
-    let of = |scope: &&str| {
-        let labels = [("store", way.leak.store), ("scope", *scope)];
-        metric_of(&page, "jaga_store_exposed_bytes_total", &labels)
-    };
-    way.leak.scopes.iter().filter_map(of).sum()
 }
 
 #[test]
