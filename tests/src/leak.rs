@@ -97,10 +97,7 @@ impl Leak<'_> {
             off = (exposed - sent) / sent;
             (off.abs() < 0.01).then_some(())
         });
-        let off = format!(
-            "exposed {} % more than the {sent} that arrived",
-            off * 100.0
-        );
+        let off = format!("exposed: {:+.3} % off the {sent} that arrived", off * 100.0);
         assert!(is_near.is_some(), "{off}");
         eprintln!("   {off}");
     }
