@@ -5,7 +5,8 @@
 # with sudo they run through it; without, they say what did not run, and with CI=true that is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$HOME/.cargo/bin:$PATH"
+# A user's path on Debian lacks what mounts, formats and shapes.
+export PATH="$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin"
 
 TABLE=()
 FAILED=()
