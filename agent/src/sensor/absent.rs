@@ -1,4 +1,4 @@
-//! Stands in for a sensor that this program is built without: it says so, and sees nothing.
+//! Stands in for a sensor that does not attach, or that this program is built without: it says so, and sees nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use jaga_rules::event::{Event, Gap, GapKind};
 
-use super::{Feed, HealthTable, OFF, Probe};
+#[cfg(not(all(feature = "ebpf", feature = "pcap")))]
+use super::Probe;
+use super::{Feed, HealthTable, OFF};
 
 /// Blindness is told again this often.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
@@ -16,21 +18,21 @@ const TELL_AGAIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A sensor that is not there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Absent {
     /// Its name in health and gaps.
     pub sensor: &'static str,
     /// Why it does not see, and the next step.
-    pub why: &'static str,
+    pub why: String,
     /// Somebody would want it.
     pub wanted: bool,
 }
 
 impl Absent {
     /// Shows in `health` that it sees nothing.
-    pub fn show(self, health: &HealthTable) {
-        let why = if self.wanted { self.why } else { OFF };
-        health.update(self.sensor, |health| health.why = why.to_owned());
+    pub fn show(&self, health: &HealthTable) {
+        let why = if self.wanted { &self.why } else { OFF };
+        health.update(self.sensor, |health| why.clone_into(&mut health.why));
     }
 
     /// Tells that nothing is seen, for as long as it lasts.
@@ -43,16 +45,17 @@ impl Absent {
     }
 
     /// That nothing would be seen.
+    #[cfg(not(all(feature = "ebpf", feature = "pcap")))]
     #[must_use]
     pub fn probe(self) -> Probe {
         if self.wanted {
-            Probe::Blind(self.why.to_owned())
+            Probe::Blind(self.why)
         } else {
             Probe::Off
         }
     }
 
-    fn run(self, feed: &Feed, stop: &AtomicBool) {
+    fn run(&self, feed: &Feed, stop: &AtomicBool) {
         let mut until_told = Duration::ZERO;
         while self.wanted && !stop.load(Ordering::Relaxed) {
             if until_told.is_zero() {
@@ -66,13 +69,13 @@ impl Absent {
         }
     }
 
-    fn blind(self) -> Event {
+    fn blind(&self) -> Event {
         Event::Gap(Gap {
             sensor: self.sensor.into(),
             kind: GapKind::Blind,
             events: 0,
             bytes: 0,
-            why: self.why.into(),
+            why: self.why.as_str().into(),
         })
     }
 }

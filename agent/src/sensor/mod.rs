@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jaga_rules::config::Config;
 use jaga_rules::event::Event;
 
-#[cfg(not(all(feature = "ebpf", feature = "pcap")))]
 mod absent;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;

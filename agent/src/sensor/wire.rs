@@ -48,7 +48,7 @@ mod absent {
     fn absent(config: &Config) -> Absent {
         Absent {
             sensor: SENSOR,
-            why: "this program is built without the feature 'ebpf': install one that has it, or name it under accept:",
+            why: "this program is built without the feature 'ebpf': install one that has it, or name it under accept:".to_owned(),
             wanted: config.agent.sensors.sockets != Choice::Off,
         }
     }

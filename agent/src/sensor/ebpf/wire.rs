@@ -7,13 +7,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jaga_rules::config::{Choice, Config, Namespaces};
-use jaga_rules::event::{Egress, Event, Fact, Gap, GapKind, Name, Origin, Protocol};
+use jaga_rules::event::{Egress, Event, Fact, GapKind, Name, Origin, Protocol};
 use nix::net::if_::if_indextoname;
 
 use super::attach::{self, attach as load};
 use super::decode::wire::{WireCount, decode};
 use super::roots;
 use super::tables::Counter;
+use crate::sensor::absent::Absent;
 use crate::sensor::host::own_netns;
 use crate::sensor::wire::SENSOR;
 use crate::sensor::{Batch, Feed, HealthTable, OFF, Probe};
@@ -21,16 +22,17 @@ use crate::sensor::{Batch, Feed, HealthTable, OFF, Probe};
 /// How it sees.
 const HOW: &str = "tp_btf: net_dev_queue, per remote";
 
-/// Blindness is told again this often.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
-
 /// Interfaces told by name. What further ones (containers' by the hundred) queue is told as of `other`.
 const NAME_LIMIT: usize = 32;
 
 /// The sensor, attached or not; [`Wire::start`] lets it tell.
 pub struct Wire {
-    counter: Result<Counter, String>,
-    wanted: bool,
+    counter: Result<Counter, Absent>,
+    told: Told,
+}
+
+/// Where it tells, and how often.
+struct Told {
     period: Duration,
     feed: Feed,
     health: HealthTable,
@@ -45,25 +47,29 @@ pub fn attach(config: &Config, feed: Feed, health: &HealthTable) -> Wire {
         true => open(config),
         false => Err(OFF.to_owned()),
     };
-    health.update(SENSOR, |health| {
-        health.up = counter.is_ok();
-        health.rung = u8::from(health.up);
-        health.why = match &counter {
-            Ok(_) => HOW.to_owned(),
-            Err(why) => why.clone(),
-        };
-    });
-    if counter.is_ok() {
-        // Nobody takes batches once the engine has ended, which ends the sensors too.
-        let _ = feed.send(vec![nothing()]);
-    }
-    Wire {
-        counter,
+    let counter = counter.map_err(|why| Absent {
+        sensor: SENSOR,
+        why,
         wanted,
+    });
+    match &counter {
+        Ok(_) => {
+            health.update(SENSOR, |health| {
+                health.up = true;
+                health.rung = 1;
+                health.why = HOW.to_owned();
+            });
+            // Nobody takes batches once the engine has ended, which ends the sensors too.
+            let _ = feed.send(vec![nothing()]);
+        }
+        Err(absent) => absent.show(health),
+    }
+    let told = Told {
         period: Duration::from_nanos(config.agent.periods.drain.max(1).unsigned_abs()),
         feed,
         health: health.clone(),
-    }
+    };
+    Wire { counter, told }
 }
 
 /// Attaches as `jaga run` would, and lets go.
@@ -112,23 +118,25 @@ fn nothing() -> Event {
 impl Wire {
     /// Tells from now on; what was queued until now is not news: its sends may have begun before anybody counted.
     #[must_use]
-    pub fn start(mut self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
-        if let Ok(counter) = &mut self.counter {
-            counter.drain(SENSOR, &mut Vec::new(), |_, _| {});
-        }
+    pub fn start(self, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+        let Self { counter, told } = self;
+        let mut counter = match counter {
+            Ok(counter) => counter,
+            Err(absent) => return absent.start(told.feed, stop),
+        };
+        counter.drain(SENSOR, &mut Vec::new(), |_, _| {});
         thread::Builder::new()
             .name(SENSOR.to_owned())
-            .spawn(move || match self.counter.as_ref().err().cloned() {
-                None => self.run(&stop),
-                Some(why) => self.stay_blind(&why, &stop),
-            })
+            .spawn(move || told.run(&mut counter, &stop))
             .expect("a thread can be made at start")
     }
+}
 
-    fn run(&mut self, stop: &AtomicBool) {
+impl Told {
+    fn run(&self, counter: &mut Counter, stop: &AtomicBool) {
         loop {
             let last = stop.load(Ordering::Relaxed);
-            let batch = self.round();
+            let batch = self.round(counter);
             if (!batch.is_empty() && self.feed.send(batch).is_err()) || last {
                 return;
             }
@@ -136,10 +144,7 @@ impl Wire {
         }
     }
 
-    fn round(&mut self) -> Batch {
-        let Ok(counter) = &mut self.counter else {
-            return Batch::new();
-        };
+    fn round(&self, counter: &mut Counter) -> Batch {
         let (mut counts, mut gaps) = (Vec::new(), Vec::new());
         counter.drain(SENSOR, &mut gaps, |key, value| {
             counts.extend(decode(key, value));
@@ -160,30 +165,6 @@ impl Wire {
             .chain(gaps.into_iter().map(Event::Gap))
             .collect()
     }
-
-    fn stay_blind(&self, why: &str, stop: &AtomicBool) {
-        let mut until_told = Duration::ZERO;
-        while self.wanted && !stop.load(Ordering::Relaxed) {
-            if until_told.is_zero() {
-                if self.feed.send(vec![blind(why)]).is_err() {
-                    return;
-                }
-                until_told = TELL_AGAIN;
-            }
-            thread::park_timeout(self.period);
-            until_told = until_told.saturating_sub(self.period);
-        }
-    }
-}
-
-fn blind(why: &str) -> Event {
-    Event::Gap(Gap {
-        sensor: SENSOR.into(),
-        kind: GapKind::Blind,
-        events: 0,
-        bytes: 0,
-        why: why.into(),
-    })
 }
 
 fn interface_name(index: u32) -> Option<Name> {

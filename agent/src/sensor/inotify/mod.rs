@@ -93,9 +93,9 @@ impl Heard {
                 self.lost += 1;
                 continue;
             }
-            let found = fs::symlink_metadata(&path).ok();
+            let found = (opens > 0).then(|| fs::symlink_metadata(&path).ok());
             let touched = self.touched.entry(path).or_default();
-            touched.found = found.or(touched.found.take());
+            touched.found = found.flatten().or(touched.found.take());
             touched.created |= created;
             touched.opens += opens;
             touched.closes += closes;

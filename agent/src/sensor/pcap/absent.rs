@@ -32,7 +32,7 @@ pub fn probe(config: &Config) -> Probe {
 fn absent(config: &Config) -> Absent {
     Absent {
         sensor: SENSOR,
-        why: "this program is built without the feature 'pcap': install one that has it, or name it under accept:",
+        why: "this program is built without the feature 'pcap': install one that has it, or name it under accept:".to_owned(),
         wanted: config.agent.sensors.interfaces != Interfaces::Off,
     }
 }
