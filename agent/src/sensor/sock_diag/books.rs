@@ -7,7 +7,7 @@ use jaga_rules::event::{Flow, Opener, Protocol};
 use super::decode::Socket;
 use super::owners::Owners;
 use crate::sensor::host::ports::Ports;
-use crate::sensor::host::seen::{By, SocketCount};
+use crate::sensor::host::seen::{By, SocketCount, Who};
 
 /// Sockets that are known at once. Further ones are told when they end, without an owner.
 const LIMIT: usize = 1 << 18;
@@ -47,12 +47,12 @@ impl Entry {
         self.owner == By::Nobody && self.searches < SEARCHES && self.socket.inode != 0
     }
 
-    /// Its owner has ended and it sends on: somebody else has it, too.
-    fn lost_its_owner(&self) -> bool {
-        let By::Process(who) = self.owner else {
-            return false;
-        };
-        self.socket.sent > self.told && !Owners::lives(who)
+    /// Who is to be told as the sender of what waits.
+    fn sender(&self) -> Option<Who> {
+        match self.owner {
+            By::Process(who) if self.socket.sent > self.told => Some(who),
+            _ => None,
+        }
     }
 }
 
@@ -108,8 +108,12 @@ impl Books {
     /// Gives the new ones owners, and forgets those that are gone without having said so.
     pub(super) fn end_of_look(&mut self) {
         self.ports.listening = std::mem::take(&mut self.listening);
+        // Whose owner has ended and who sends on, somebody else has, too. A server's many sockets are one look.
+        let mut lives = BTreeMap::new();
         for entry in self.known.values_mut() {
-            if entry.lost_its_owner() {
+            if let Some(who) = entry.sender()
+                && !*lives.entry(who.actor).or_insert_with(|| Owners::lives(who))
+            {
                 (entry.owner, entry.searches) = (By::Nobody, 0);
             }
         }
@@ -271,11 +275,8 @@ mod tests {
         let open = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
         let link = std::fs::read_link(link).unwrap();
-        let inode = link
-            .to_string_lossy()
-            .replace(['s', 'o', 'c', 'k', 'e', 't', ':', '[', ']'], "");
         let ours = Socket {
-            inode: inode.parse().unwrap(),
+            inode: super::super::owners::inode(&link.to_string_lossy()).unwrap(),
             ..socket(5, "203.0.113.9:443", 7)
         };
         books.seen(ours);

@@ -73,7 +73,7 @@ fn sockets_of(pid: u32, wanted: &BTreeSet<u32>, links: &mut usize) -> Vec<u32> {
 }
 
 /// The number in `socket:[1234]`.
-fn inode(link: &str) -> Option<u32> {
+pub(super) fn inode(link: &str) -> Option<u32> {
     let number = link.strip_prefix("socket:[")?.strip_suffix(']')?;
     number.parse().ok()
 }
