@@ -53,10 +53,11 @@ static __always_inline bool asked(struct address_space *mapping, u64 *pos, u64 *
 
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER) || (nr != NR_READ && nr != NR_PREAD64))
 		return false;
-	file = file_of(task, SYSCALL_ARG1(regs));
-	if (!file || BPF_CORE_READ(file, f_mapping) != mapping)
+	/* Loaded without a helper's call: this runs for every few pages that anybody reads. */
+	file = bpf_core_cast(file_of(task, SYSCALL_ARG1(regs)), struct file);
+	if (!file || file->f_mapping != mapping)
 		return false;
-	*pos = nr == NR_READ ? BPF_CORE_READ(file, f_pos) : SYSCALL_ARG4(regs);
+	*pos = nr == NR_READ ? (u64)file->f_pos : SYSCALL_ARG4(regs);
 	*want = SYSCALL_ARG3(regs);
 	return true;
 }

@@ -58,7 +58,6 @@ struct net_device {
 };
 struct skb_shared_info {
 	unsigned short gso_size;
-	unsigned short gso_segs;
 };
 struct sk_buff {
 	struct net_device *dev;
@@ -130,14 +129,13 @@ static __always_inline u64 word(const char *text)
 	return all;
 }
 
-/* By the name of its kind (rtnl_link_ops); a network card has none, a veth and the like are lines. Packets for a tun
- * or tap device stay here, with a process or a virtual machine. */
-static __always_inline enum place place_of(struct net_device *dev)
+/* By the name of its kind; a veth and the like are lines. Packets for a tun or tap device stay here, with a process or
+ * a virtual machine. */
+static __always_inline enum place place_of_kind(const struct rtnl_link_ops *ops)
 {
-	const struct rtnl_link_ops *ops = dev->rtnl_link_ops;
 	u64 kind = 0;
 
-	if (!ops || bpf_probe_read_kernel_str(&kind, sizeof(kind), ops->kind) < 0)
+	if (bpf_probe_read_kernel_str(&kind, sizeof(kind), ops->kind) < 0)
 		return LINE;
 	/* The last byte of eight is the end of the text. */
 	if (kind == word("wiregua") || kind == word("ovpn"))
@@ -153,6 +151,23 @@ static __always_inline enum place place_of(struct net_device *dev)
 	    kind == word("ifb") || kind == word("nlmon") || kind == word("tun"))
 		return UPPER;
 	return LINE;
+}
+
+/* The kind of line that was looked at last: next to every packet is for one of the same. */
+static u64 last_line;
+
+/* A network card is of no kind. */
+static __always_inline enum place place_of(struct net_device *dev)
+{
+	const struct rtnl_link_ops *ops = dev->rtnl_link_ops;
+	enum place place;
+
+	if (!ops || (u64)ops == *(volatile u64 *)&last_line)
+		return LINE;
+	place = place_of_kind(ops);
+	if (place == LINE)
+		*(volatile u64 *)&last_line = (u64)ops;
+	return place;
 }
 
 /* What a packet's headers tell. */
@@ -321,19 +336,20 @@ static __always_inline void add_frames(struct value *add, struct sk_buff *skb, c
 {
 	struct skb_shared_info *shared = (void *)skb->head + skb->end;
 	u32 headers = packet->headers;
-	u16 size = 0, segments = 0;
+	struct {
+		u16 size, segments;
+	} gso = {};
 
-	bpf_core_read(&size, sizeof(size), &shared->gso_size);
+	bpf_core_read(&gso, sizeof(gso), &shared->gso_size); /* and gso_segs, which is next to it */
 	add->frames = 1;
 	add->frame_bytes = skb->len;
-	if (!size)
+	if (!gso.size)
 		return;
-	bpf_core_read(&segments, sizeof(segments), &shared->gso_segs);
-	if (!segments) /* a virtual machine does not say */
-		segments = (packet->payload + size - 1) / size;
+	if (!gso.segments) /* a virtual machine does not say */
+		gso.segments = (packet->payload + gso.size - 1) / gso.size;
 	if (!packet->is_tcp)
 		headers += INNER_HEADERS;
-	add->frames = segments ? segments : 1;
+	add->frames = gso.segments ? gso.segments : 1;
 	add->frame_bytes += (add->frames - 1) * headers;
 }
 
