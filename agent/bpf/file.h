@@ -56,6 +56,7 @@ typedef struct {
 } memdesc_flags_t;
 struct folio {
 	memdesc_flags_t flags;
+	struct address_space *mapping;
 	unsigned long index;
 	unsigned int _nr_pages;
 };

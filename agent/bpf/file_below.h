@@ -27,24 +27,21 @@ static __always_inline bool is_below(struct inode *inode)
 	return is_block(inode) && stores_on(inode->i_rdev);
 }
 
-static __always_inline void count_device(u32 device, u64 bytes, u64 size)
+/* Bytes that were read of a device or file past the store's path. */
+static __always_inline void tell_below(struct file_id *file, u64 stores, u64 bytes, u64 size)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	u32 zero = 0;
 	void *table = bpf_map_lookup_elem(&counts, &zero);
-	u64 *stores = stores_on(device);
-	struct value *value, first = {};
-	struct key key = {};
+	struct value *value, first = { .store = stores };
+	struct key key = { .file = *file, .kind = BELOW };
 
-	if (!table || !stores || !bytes)
+	if (!table || !bytes)
 		return;
-	key.file.inode = device;
 	key.start = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
-	key.kind = BELOW;
 	value = bpf_map_lookup_elem(table, &key);
 	if (!value) {
-		first.store = *stores;
 		bpf_map_update_elem(table, &key, &first, BPF_NOEXIST); /* or another thread was quicker */
 		value = bpf_map_lookup_elem(table, &key);
 	}
@@ -56,6 +53,15 @@ static __always_inline void count_device(u32 device, u64 bytes, u64 size)
 	value->size = size;
 	value->last_at = bpf_ktime_get_boot_ns();
 	tell_who(&value->who, task);
+}
+
+static __always_inline void count_device(u32 device, u64 bytes, u64 size)
+{
+	struct file_id file = { .inode = device };
+	u64 *stores = stores_on(device);
+
+	if (stores)
+		tell_below(&file, *stores, bytes, size);
 }
 
 static __always_inline void count_below(struct inode *inode, u64 bytes)

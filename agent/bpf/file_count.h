@@ -36,7 +36,7 @@ static __always_inline void no_room(s32 store, u32 kind, u64 bytes)
 	u64 *sum;
 
 	count_lost(bytes);
-	if (kind == WRITE || kind == BELOW || store < 0)
+	if (kind == WRITE || store < 0)
 		return;
 	sum = bpf_map_lookup_elem(&overflow, &index);
 	if (sum)

@@ -4,6 +4,7 @@
 #include "file_direct.h"
 #include "file_mapped.h"
 #include "file_dirty.h"
+#include "file_sent.h"
 #include "file_gone.h"
 #include "file_moved.h"
 #include "file_list.h"

@@ -266,7 +266,7 @@ static __always_inline void count_lost(u64 bytes)
 #define SYSCALL_ARG4(regs) ((regs)->r10)
 #define SYSCALL_ARG5(regs) ((regs)->r8)
 enum { O_DIRECT = 040000, NR_READV = 19, NR_PREADV = 295, NR_PREADV2 = 327 };
-enum { NR_READ = 0, NR_PREAD64 = 17, NR_SENDFILE = 40, NR_SENDTO = 44, NR_SENDMSG = 46 };
+enum { NR_READ = 0, NR_IOCTL = 16, NR_PREAD64 = 17, NR_SENDFILE = 40, NR_SENDTO = 44, NR_SENDMSG = 46 };
 #elif defined(__TARGET_ARCH_arm64)
 #define SYSCALL_NR(regs) ((regs)->syscallno)
 #define SYSCALL_ARG1(regs) ((regs)->regs[0])
@@ -275,7 +275,7 @@ enum { NR_READ = 0, NR_PREAD64 = 17, NR_SENDFILE = 40, NR_SENDTO = 44, NR_SENDMS
 #define SYSCALL_ARG4(regs) ((regs)->regs[3])
 #define SYSCALL_ARG5(regs) ((regs)->regs[4])
 enum { O_DIRECT = 0200000, NR_READV = 65, NR_PREADV = 69, NR_PREADV2 = 286 };
-enum { NR_READ = 63, NR_PREAD64 = 67, NR_SENDFILE = 71, NR_SENDTO = 206, NR_SENDMSG = 211 };
+enum { NR_IOCTL = 29, NR_READ = 63, NR_PREAD64 = 67, NR_SENDFILE = 71, NR_SENDTO = 206, NR_SENDMSG = 211 };
 #else
 #error "jaga knows the system call registers of x86_64 and aarch64 only"
 #endif

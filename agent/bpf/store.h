@@ -128,9 +128,7 @@ static long climb_step(u64 depth, struct climb *climb)
 {
 	struct dentry *dentry = climb->dentry;
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
-	u64 fs = climb->fs;
-
-	u64 parent = 0;
+	u64 fs = climb->fs, parent = 0;
 
 	/* A directory tree of btrfs spans subvolumes, whose inode numbers repeat. */
 	if (climb->btrfs) {

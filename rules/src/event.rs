@@ -203,7 +203,7 @@ pub struct Read {
     /// The bytes are an estimate (mmap, or a rung that cannot count).
     #[serde(default, skip_serializing_if = "is_false")]
     pub estimated: bool,
-    /// Not through a path: `file` is a block device that the store lies on.
+    /// Not through a path: `file` is a block device that the store lies on, or is sent with its subvolume.
     #[serde(default, skip_serializing_if = "is_false")]
     pub below: bool,
 }

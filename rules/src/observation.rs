@@ -60,7 +60,7 @@ pub struct Observation {
     pub scope: Option<Scope>,
     /// Sent by a unit that `serves` the store (any store, where none is exposed).
     pub serves: bool,
-    /// Read of a block device that the store lies on.
+    /// Read of a block device that the store lies on, or sent with its subvolume.
     pub below: bool,
     /// What kind of gap.
     pub gap: Option<GapKind>,

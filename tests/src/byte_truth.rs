@@ -42,6 +42,7 @@ fn unseen_without_ebpf(deed: &Deed, rung: u8) -> String {
     let names: &[(&str, &str)] = &[
         ("renamed out of the store", "reflinks"),
         ("by a reflink (btrfs)", "reflinks"),
+        ("by btrfs send", "block-devices"),
         ("on the block device", "block-devices"),
         ("through a hard link", "files-rung-4"),
         ("in a snapshot (btrfs)", &rung),

@@ -76,3 +76,14 @@ fn a_snapshot() {
     );
     copied("a_snapshot", "mkfs.btrfs", before, &copy, false);
 }
+
+/// The kernel itself reads and writes, by no path.
+#[test]
+fn a_snapshot_that_is_sent() {
+    let before = "btrfs -q subvolume create {disk}/ekg";
+    let copy = format!(
+        "btrfs -q subvolume snapshot -r {{disk}}/ekg {{disk}}/tuesday
+         btrfs -q send {{disk}}/tuesday | curl -sfT - http://{OUT}/tuesday"
+    );
+    copied("a_snapshot_that_is_sent", "mkfs.btrfs", before, &copy, true);
+}

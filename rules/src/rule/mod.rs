@@ -72,7 +72,7 @@ pub struct Where {
     /// `yes`: only what a unit sends that `serves` the store (any store, where none is exposed); `no`: all but that.
     /// A workstation is served gigabytes a day, which by anybody else would be theft.
     pub serves: Option<bool>,
-    /// `yes`: only reads of a block device that the store lies on; `no`: only reads through a path.
+    /// `yes`: only reads of a block device that the store lies on, or by `btrfs send`; `no`: only reads through a path.
     pub below: Option<bool>,
     /// Only on a host with stores (`stores: any`).
     pub on_store_host: bool,

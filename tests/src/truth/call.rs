@@ -140,6 +140,17 @@ pub(super) enum Subvolume<'a> {
     Snapshot(BorrowedFd<'a>),
 }
 
+/// Makes a subvolume read-only, and has the kernel send all of it into `to` (`struct btrfs_ioctl_send_args`).
+pub(super) fn send_subvolume(subvolume: &impl AsRawFd, to: &impl AsRawFd) -> io::Result<()> {
+    let read_only: u64 = 2;
+    let mut words = [0_u8; 72];
+    words[..8].copy_from_slice(&i64::from(to.as_raw_fd()).to_ne_bytes());
+    // SAFETY: BTRFS_IOC_SUBVOL_SETFLAGS reads 8 bytes.
+    done(unsafe { libc::ioctl(subvolume.as_raw_fd(), 0x4008_941a, &raw const read_only) })?;
+    // SAFETY: BTRFS_IOC_SEND reads 72 bytes.
+    done(unsafe { libc::ioctl(subvolume.as_raw_fd(), 0x4048_9426, words.as_ptr()) }).map(drop)
+}
+
 /// A socket of any kind.
 pub(super) fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is new, and nobody else's.

@@ -63,6 +63,17 @@ pub const WAYS: &[Way] = &[
         call::subvolume(&folder, Subvolume::Snapshot(store.as_fd()), "snapshot")?;
         read(&disk.join("snapshot/big"), PIECE)
     }),
+    Way::new("by btrfs send", |bench| {
+        let disk = btrfs(bench)?;
+        let (folder, store) = (File::open(&disk)?, File::open(disk.join("store"))?);
+        call::subvolume(&folder, Subvolume::Snapshot(store.as_fd()), "to-be-sent")?;
+        let (mut from, to) = io::pipe()?;
+        let taker = std::thread::spawn(move || io::copy(&mut from, &mut Nowhere));
+        call::send_subvolume(&File::open(disk.join("to-be-sent"))?, &to)?;
+        drop(to);
+        taker.join().expect("it copies")?;
+        Ok(BIG)
+    }),
     Way::new("on the block device", |bench| {
         let mut device = File::open(device_of(&btrfs(bench)?)?)?;
         let mut left = io::Read::take(&mut device, BIG);

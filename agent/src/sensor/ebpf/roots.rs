@@ -16,11 +16,15 @@ use crate::sensor::host::source::{Places, Root};
 /// where one of these is a file.
 type Placed = BTreeMap<(u64, u64), u32>;
 
+/// Subvolumes of btrfs in which stores lie, each with a bit for each store's index.
+type Subvolumes = BTreeMap<u64, u64>;
+
 /// Keeps the kernel's list of store roots.
 #[derive(Debug)]
 pub struct Roots {
     attached: Arc<Attached>,
     placed: Placed,
+    subvolumes: Subvolumes,
     devices: Devices,
     version: u32,
     exact_writes: u32,
@@ -34,45 +38,44 @@ impl Roots {
             exact_writes: exact_writes(&attached),
             attached,
             placed: Placed::new(),
+            subvolumes: Subvolumes::new(),
             devices: Devices::new(),
             version: 0,
         }
     }
 
     /// Asks the kernel side what it calls these files: the same code then names what is read.
-    fn identify(&mut self, roots: &[Root]) -> Result<Placed, String> {
+    fn identify(&mut self, roots: &[Root]) -> Result<(Placed, Subvolumes), String> {
         let by_fd: BTreeMap<u32, &Root> = roots
             .iter()
             .map(|root| (root.file.as_raw_fd().unsigned_abs(), root))
             .collect();
         self.settings(std::process::id())?;
         let listed = self.attached.iterate("list_files")?;
-        let mut places = Placed::new();
+        let (mut places, mut subvolumes) = (Placed::new(), Subvolumes::new());
         for root in decode_listed(&listed) {
             if let Some(of) = by_fd.get(&root.fd) {
                 let is_file = of.file.metadata().is_ok_and(|of| of.is_file());
                 places.insert((root.fs, root.inode), of.store);
                 *places.entry((root.super_id, 0)).or_default() |= u32::from(is_file);
+                if root.fs != root.super_id && of.store < u64::BITS {
+                    *subvolumes.entry(root.fs).or_default() |= 1 << of.store;
+                }
             }
         }
-        Ok(places)
+        Ok((places, subvolumes))
     }
 
-    fn tell(&mut self, places: &Placed) -> Result<(), String> {
-        let map = self.attached.map("roots")?;
-        for place in self
-            .placed
-            .keys()
-            .filter(|place| !places.contains_key(place))
-        {
-            let gone = map.delete(&key_bytes(*place));
-            gone.map_err(|error| format!("cannot drop a store's root: {error}"))?;
-        }
-        for (place, index) in places {
-            map.update(&key_bytes(*place), &index.to_ne_bytes(), MapFlags::ANY)
-                .map_err(|error| format!("cannot tell the kernel a store's root: {error}"))?;
-        }
-        self.placed.clone_from(places);
+    fn tell(&mut self, places: Placed, subvolumes: Subvolumes) -> Result<(), String> {
+        let place = |place: &(u64, u64)| key_bytes(*place).to_vec();
+        let index = |index: &u32| index.to_ne_bytes().to_vec();
+        let roots = self.attached.map("roots")?;
+        replace(roots, (&self.placed, &places), place, index)
+            .map_err(|error| format!("cannot tell the kernel a store's root: {error}"))?;
+        let of_btrfs = self.attached.map("subvolumes")?;
+        replace(of_btrfs, (&self.subvolumes, &subvolumes), bytes, bytes)
+            .map_err(|error| format!("cannot tell the kernel a store's subvolume: {error}"))?;
+        (self.placed, self.subvolumes) = (places, subvolumes);
         self.version = self.version.wrapping_add(1);
         self.settings(0)
     }
@@ -101,8 +104,8 @@ impl Roots {
 
 impl Places for Roots {
     fn place(&mut self, roots: &[Root]) -> Result<(), String> {
-        let places = self.identify(roots)?;
-        self.tell(&places)?;
+        let (places, subvolumes) = self.identify(roots)?;
+        self.tell(places, subvolumes)?;
         self.book_mapped()
     }
 
@@ -114,16 +117,9 @@ impl Places for Roots {
         let Ok(map) = self.attached.map("devices") else {
             return Ok(()); // a rung that sees none
         };
-        for gone in self.devices.keys().filter(|of| !devices.contains_key(of)) {
-            let gone = map.delete(&gone.to_ne_bytes());
-            gone.map_err(|error| format!("cannot drop a store's block device: {error}"))?;
-        }
-        for (device, stores) in devices {
-            map.update(&device.to_ne_bytes(), &stores.to_ne_bytes(), MapFlags::ANY)
-                .map_err(|error| {
-                    format!("cannot tell the kernel a store's block device: {error}")
-                })?;
-        }
+        let number = |device: &u32| device.to_ne_bytes().to_vec();
+        replace(map, (&self.devices, devices), number, bytes)
+            .map_err(|error| format!("cannot tell the kernel a store's block device: {error}"))?;
         self.devices.clone_from(devices);
         Ok(())
     }
@@ -134,6 +130,26 @@ fn exact_writes(attached: &Attached) -> u32 {
     let ext4 = ["on_ext4_delayed", "on_ext4_write", "on_ext4_journalled"];
     let ext4 = ext4.iter().all(|program| attached.has(program));
     u32::from(ext4) | u32::from(attached.has("on_xfs_write")) << 1
+}
+
+/// Puts the second table in the place of the first.
+fn replace<K: Ord, V>(
+    map: &MapHandle,
+    (old, new): (&BTreeMap<K, V>, &BTreeMap<K, V>),
+    key: impl Fn(&K) -> Vec<u8>,
+    value: impl Fn(&V) -> Vec<u8>,
+) -> libbpf_rs::Result<()> {
+    for gone in old.keys().filter(|gone| !new.contains_key(gone)) {
+        map.delete(&key(gone))?;
+    }
+    for (place, what) in new {
+        map.update(&key(place), &value(what), MapFlags::ANY)?;
+    }
+    Ok(())
+}
+
+fn bytes(number: &u64) -> Vec<u8> {
+    number.to_ne_bytes().to_vec()
 }
 
 /// Writes the only entry of a settings map.

@@ -85,7 +85,7 @@ pub const NOT_SEEN: [(&str, &str); 6] = [
     ),
     (
         "block-devices",
-        "`btrfs send`, snapshots of snapshots, LVM thin snapshots; below rung 2 every read of a block device",
+        "snapshots of snapshots, LVM thin snapshots, a loop device's image; below rung 2 every read of a block device and `btrfs send`",
     ),
     (
         "packet-destinations",

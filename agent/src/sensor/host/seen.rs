@@ -74,7 +74,7 @@ pub enum Kind {
     Estimated,
     /// Written.
     Write,
-    /// Read below every path: the file is a block device.
+    /// Read below every path: the file is a block device, or is sent with its subvolume.
     Below {
         /// The stores that lie on it: a bit for each index of the sensor's list of stores.
         stores: u64,
