@@ -78,6 +78,11 @@ static __always_inline void ends_of(struct ends *ends, struct sock *sk)
 	ends->netns = sk->__sk_common.skc_net.net->ns.inum;
 }
 
+static __always_inline bool is_loopback(const u8 *address)
+{
+	return !*(u64 *)address && *(u16 *)(address + 8) == 0 && *(u16 *)(address + 10) == 0xffff && address[12] == 127;
+}
+
 /* Connections of this host to itself have the same address at both ends, or are of 127/8. */
 static __always_inline bool stays_here(struct ends *ends)
 {
@@ -85,8 +90,7 @@ static __always_inline bool stays_here(struct ends *ends)
 
 	if (local[0] == remote[0] && local[1] == remote[1])
 		return true;
-	return !remote[0] && *(u16 *)(ends->remote + 8) == 0 && *(u16 *)(ends->remote + 10) == 0xffff &&
-	       ends->remote[12] == 127;
+	return is_loopback(ends->local) || is_loopback(ends->remote);
 }
 
 /* One direction of a connection, from whichever end it is looked at: named after the end that takes. */
@@ -111,11 +115,7 @@ static __always_inline void count(struct file_id *channel, struct task_struct *t
 		return;
 	key.start = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
-	value = bpf_map_lookup_elem(table, &key);
-	if (!value) {
-		bpf_map_update_elem(table, &key, &first, BPF_NOEXIST); /* or another thread was quicker */
-		value = bpf_map_lookup_elem(table, &key);
-	}
+	value = entry_of(table, &key, &first);
 	if (!value) {
 		count_lost(bytes);
 		return;
@@ -183,7 +183,8 @@ static __always_inline void passed(struct sock *sk, u32 kind, long bytes)
 		return;
 	if (family == AF_UNIX)
 		on_unix(sk, kind, bytes);
-	else if ((family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP)
+	else if ((family == AF_INET || family == AF_INET6) &&
+		 (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP))
 		on_tcp(sk, kind, bytes);
 }
 

@@ -40,11 +40,7 @@ static __always_inline void tell_below(struct file_id *file, u64 stores, u64 byt
 		return;
 	key.start = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
-	value = bpf_map_lookup_elem(table, &key);
-	if (!value) {
-		bpf_map_update_elem(table, &key, &first, BPF_NOEXIST); /* or another thread was quicker */
-		value = bpf_map_lookup_elem(table, &key);
-	}
+	value = entry_of(table, &key, &first);
 	if (!value) {
 		count_lost(bytes);
 		return;

@@ -33,12 +33,17 @@ static __always_inline bool reads_device(struct task_struct *task)
 	u64 nr = SYSCALL_NR(regs);
 	struct inode *inode;
 	struct file *file;
+	u32 fd;
 
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER))
 		return false;
-	if (nr != NR_READ && nr != NR_PREAD64 && nr != NR_READV && nr != NR_PREADV && nr != NR_PREADV2)
+	if (nr == NR_READ || nr == NR_PREAD64 || nr == NR_READV || nr == NR_PREADV || nr == NR_PREADV2 || nr == NR_SPLICE)
+		fd = SYSCALL_ARG1(regs);
+	else if (nr == NR_SENDFILE)
+		fd = SYSCALL_ARG2(regs);
+	else
 		return false;
-	file = file_of(task, SYSCALL_ARG1(regs));
+	file = file_of(task, fd);
 	if (!file || !(BPF_CORE_READ(file, f_flags) & O_DIRECT))
 		return false;
 	inode = BPF_CORE_READ(file, f_mapping, host);

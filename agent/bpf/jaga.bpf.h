@@ -102,6 +102,7 @@ struct hlist_head {
 struct inode;
 
 struct dentry {
+	unsigned int d_flags;
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
@@ -254,6 +255,17 @@ static __always_inline void count_lost(u64 bytes)
 		__array(values, struct counts);                   \
 	} counts SEC(".maps") = { .values = { (void *)&counts_a } }
 
+/* The entry of a key, which begins as `first`; NULL = the table is full. */
+static __always_inline void *entry_of(void *table, const void *key, const void *first)
+{
+	void *value = bpf_map_lookup_elem(table, key);
+
+	if (value)
+		return value;
+	bpf_map_update_elem(table, key, first, BPF_NOEXIST); /* or another processor was quicker */
+	return bpf_map_lookup_elem(table, key);
+}
+
 #define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
 
@@ -266,7 +278,7 @@ static __always_inline void count_lost(u64 bytes)
 #define SYSCALL_ARG4(regs) ((regs)->r10)
 #define SYSCALL_ARG5(regs) ((regs)->r8)
 enum { O_DIRECT = 040000, NR_READV = 19, NR_PREADV = 295, NR_PREADV2 = 327 };
-enum { NR_READ = 0, NR_IOCTL = 16, NR_PREAD64 = 17, NR_SENDFILE = 40, NR_SENDTO = 44, NR_SENDMSG = 46 };
+enum { NR_READ = 0, NR_IOCTL = 16, NR_PREAD64 = 17, NR_SENDFILE = 40, NR_SENDTO = 44, NR_SPLICE = 275, NR_SENDMSG = 46 };
 #elif defined(__TARGET_ARCH_arm64)
 #define SYSCALL_NR(regs) ((regs)->syscallno)
 #define SYSCALL_ARG1(regs) ((regs)->regs[0])
@@ -275,7 +287,7 @@ enum { NR_READ = 0, NR_IOCTL = 16, NR_PREAD64 = 17, NR_SENDFILE = 40, NR_SENDTO 
 #define SYSCALL_ARG4(regs) ((regs)->regs[3])
 #define SYSCALL_ARG5(regs) ((regs)->regs[4])
 enum { O_DIRECT = 0200000, NR_READV = 65, NR_PREADV = 69, NR_PREADV2 = 286 };
-enum { NR_IOCTL = 29, NR_READ = 63, NR_PREAD64 = 67, NR_SENDFILE = 71, NR_SENDTO = 206, NR_SENDMSG = 211 };
+enum { NR_IOCTL = 29, NR_READ = 63, NR_PREAD64 = 67, NR_SENDFILE = 71, NR_SPLICE = 76, NR_SENDTO = 206, NR_SENDMSG = 211 };
 #else
 #error "jaga knows the system call registers of x86_64 and aarch64 only"
 #endif

@@ -278,12 +278,7 @@ static __always_inline void count(struct key *key, struct task_struct *task, u64
 
 	if (!table)
 		return;
-	value = bpf_map_lookup_elem(table, key);
-	if (!value) {
-		tell_who(&first.who, task);
-		bpf_map_update_elem(table, key, &first, BPF_NOEXIST); /* or another thread was quicker */
-		value = bpf_map_lookup_elem(table, key);
-	}
+	value = entry_of(table, key, &first);
 	if (!value) {
 		count_lost(bytes);
 		return;

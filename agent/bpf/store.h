@@ -7,8 +7,9 @@
 enum {
 	ROOTS = 4096,
 	VERDICTS = 16384,
-	DEPTH = 24, /* directories between a file and its store's root */
+	DEPTH = 4096, /* directories between a file and its store's root */
 	ALIASES = 8, /* names of a hard-linked file that are looked at */
+	DCACHE_DISCONNECTED = 1 << 5,
 };
 #define LABEL_LIFE_SECS (7 * 24 * 3600ULL)
 #define VERDICT_NS 1000000000ULL
@@ -28,7 +29,8 @@ struct {
 	__type(value, struct settings);
 } settings SEC(".maps");
 
-/* A directory (or file) at which a store begins; inode 0 = this file system has such a place, with 1 for a file. */
+/* A directory (or file) at which a store begins, with the store. Inode 0 = this file system has such a place, with twice
+ * the store, and 1 more where one of these is a file. */
 struct root {
 	u64 fs;
 	u64 inode;
@@ -100,6 +102,7 @@ struct climb {
 	struct hlist_node *alias;
 	u32 roots_version;
 	s32 store;
+	s32 any_store; /* of this file system */
 	bool btrfs;
 };
 
@@ -143,7 +146,13 @@ static long climb_step(u64 depth, struct climb *climb)
 	if (climb->store >= 0)
 		return 1;
 	climb->dentry = BPF_CORE_READ(dentry, d_parent);
-	return climb->dentry == dentry;
+	if (climb->dentry != dentry)
+		return 0;
+	/* Opened by a handle (open_by_handle_at, nfsd), with nothing cached above it: its folder is not known, and what is not
+	 * known may be a store. */
+	if (BPF_CORE_READ(dentry, d_flags) & DCACHE_DISCONNECTED)
+		climb->store = climb->any_store;
+	return 1;
 }
 
 /* The store of a directory, by what was found a moment ago or by a climb. */
@@ -201,7 +210,8 @@ static __always_inline s32 find_store(struct inode *inode, struct settings *set,
 	any = store_at(climb.fs, 0);
 	if (any < 0) /* no store on this file system */
 		return -1;
-	if (any > 0)
+	climb.any_store = any >> 1;
+	if (any & 1)
 		climb.store = store_at(root_fs(inode), inode->i_ino);
 	if (climb.store < 0)
 		climb.store = left_store(root_fs(inode), inode->i_ino);

@@ -357,17 +357,11 @@ static __always_inline void count(struct key *key, const struct value *add)
 {
 	u32 zero = 0;
 	void *table = bpf_map_lookup_elem(&counts, &zero);
-	struct value *value;
+	struct value *value, first = {};
 
 	if (!table)
 		return;
-	value = bpf_map_lookup_elem(table, key);
-	if (!value) {
-		struct value first = {};
-
-		bpf_map_update_elem(table, key, &first, BPF_NOEXIST); /* or another processor was quicker */
-		value = bpf_map_lookup_elem(table, key);
-	}
+	value = entry_of(table, key, &first);
 	if (!value) {
 		count_lost(add->bytes);
 		return;

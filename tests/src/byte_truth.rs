@@ -44,8 +44,10 @@ fn unseen_without_ebpf(deed: &Deed, rung: u8) -> String {
         ("by a reflink (btrfs)", "reflinks"),
         ("by btrfs send", "block-devices"),
         ("on the block device", "block-devices"),
+        ("on the block device, 1 MiB at once", "block-devices"),
         ("through a hard link", "files-rung-4"),
         ("in a snapshot (btrfs)", &rung),
+        ("by its handle", &rung),
         ("in a memfd", &rung),
     ];
     let no_counter = datagram::WAYS.iter().any(|way| way.name == deed.name);

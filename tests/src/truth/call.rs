@@ -1,6 +1,7 @@
 //! System calls that the standard library has no name for, safe to call; each answers what it moved.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -75,6 +76,33 @@ pub(super) fn forget(file: &impl AsRawFd) -> io::Result<()> {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
+}
+
+/// Opens a file by its handle, with no folder of it cached: then nobody knows its path (open_by_handle_at(2)).
+pub(super) fn open_by_handle(folder: &File, name: &CStr) -> io::Result<File> {
+    const ROOM: u32 = 128; // MAX_HANDLE_SZ
+    let mut handle = [0_u32; 2 + ROOM as usize / 4];
+    handle[0] = ROOM;
+    let (mut mount, at) = (0, folder.as_raw_fd());
+    let place = handle.as_mut_ptr();
+    // SAFETY: the name ends with a zero; there is room for a handle and for a number.
+    done(unsafe {
+        let name = name.as_ptr();
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            at,
+            name,
+            place,
+            &raw mut mount,
+            0,
+        )
+    } as c_int)?;
+    std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+    // SAFETY: it reads the handle.
+    let opened = unsafe { libc::syscall(libc::SYS_open_by_handle_at, at, place, libc::O_RDONLY) };
+    let opened = done(opened as c_int)?;
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { File::from_raw_fd(opened) })
 }
 
 /// `mount`; `kind` and `data` may be empty.

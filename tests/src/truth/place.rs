@@ -41,6 +41,16 @@ pub const WAYS: &[Way] = &[
         fs::rename(bench.store().join("to-be-moved"), &to)?;
         read(&to, PIECE)
     }),
+    Way::new("forty folders deep", |bench| {
+        let deep = bench.store().join("deep/".repeat(40));
+        fs::create_dir_all(&deep)?;
+        fs::rename(bench.store().join("to-be-buried"), deep.join("file"))?;
+        read(&deep.join("file"), PIECE)
+    }),
+    Way::new("by its handle", |bench| {
+        let folder = File::open(bench.store())?;
+        read_file(&mut call::open_by_handle(&folder, c"unnamed")?, PIECE)
+    }),
     Way::new("in another mount namespace", |bench| {
         call::own_mounts()?;
         read(&bound(bench, "bound-elsewhere")?.join("big"), PIECE)
@@ -78,6 +88,11 @@ pub const WAYS: &[Way] = &[
         let mut device = File::open(device_of(&btrfs(bench)?)?)?;
         let mut left = io::Read::take(&mut device, BIG);
         io::copy(&mut left, &mut Nowhere)
+    }),
+    Way::new("on the block device, 1 MiB at once", |bench| {
+        let device = File::open(device_of(&btrfs(bench)?)?)?;
+        call::forget(&device)?;
+        read_file(&mut io::Read::take(&device, BIG), 1 << 20)
     }),
     Way::new("on tmpfs", |bench| {
         read(&mounted(bench, "tmpfs")?.join("store/big"), PIECE)
@@ -125,6 +140,8 @@ pub fn prepare(bench: &Bench) -> io::Result<()> {
         "store/big",
         "store/first-name",
         "store/to-be-moved",
+        "store/to-be-buried",
+        "store/unnamed",
         "plain",
     ] {
         fill(&bench.folder.join(name))?;

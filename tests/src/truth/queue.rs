@@ -148,7 +148,9 @@ fn uring_send_on(
 fn submit(ring: &mut IoUring, requests: &[squeue::Entry]) -> io::Result<u64> {
     for request in requests {
         // SAFETY: what a request points at lives until it is complete, which is before this returns.
-        unsafe { ring.submission().push(request) }.expect("as many as the ring has room for");
+        while unsafe { ring.submission().push(request) }.is_err() {
+            ring.submitter().squeue_wait()?; // the kernel's own thread has not taken the last ones yet
+        }
     }
     ring.submit_and_wait(requests.len())?;
     let results: Vec<i32> = ring.completion().map(|entry| entry.result()).collect();

@@ -16,6 +16,11 @@ pub const WAYS: &[Way] = &[
         call::forget(&file)?;
         read_file(&mut file, 128 << 10)
     }),
+    Way::new("read, not cached, 1 MiB at once", |bench| {
+        let mut file = File::open(bench.big())?;
+        call::forget(&file)?;
+        read_file(&mut file, 1 << 20)
+    }),
     Way::new("read in pieces of 777 B", |bench| read(&bench.big(), 777)),
     Way::new("pread", |bench| pread(bench, 4097)),
     Way::new("pread in pieces of 500 B", |bench| pread(bench, 500)),
@@ -24,6 +29,10 @@ pub const WAYS: &[Way] = &[
     Way::new("preadv2 in pieces of 700 B", |bench| preadv2(bench, 700)),
     Way::new("sendfile", sendfile),
     Way::new("splice", splice),
+    Way::new("sendfile, not cached", |bench| {
+        call::forget(&File::open(bench.big())?)?;
+        sendfile(bench)
+    }),
     Way::new("copy_file_range", copy_file_range),
     Way::new("io_uring", |bench| {
         queue::uring(&File::open(bench.big())?, 64 << 10)
@@ -58,7 +67,7 @@ pub(super) fn read(path: &Path, piece: usize) -> io::Result<u64> {
 }
 
 /// Reads a file from where it is to its end by `read`.
-pub(super) fn read_file(file: &mut File, piece: usize) -> io::Result<u64> {
+pub(super) fn read_file(file: &mut impl Read, piece: usize) -> io::Result<u64> {
     let mut buffer = vec![0; piece];
     until_nothing(|_| Ok(file.read(&mut buffer)? as u64))
 }

@@ -12,8 +12,8 @@ use super::decode::{Fields, file};
 use crate::sensor::host::devices::Devices;
 use crate::sensor::host::source::{Places, Root};
 
-/// File system and inode of each root, with the store's index. Inode 0 marks a file system that has such a place, with 1
-/// where one of these is a file.
+/// File system and inode of each root, with the store's index. Inode 0 marks a file system that has such a place, with
+/// twice the first store's index, and 1 more where one of these is a file.
 type Placed = BTreeMap<(u64, u64), u32>;
 
 /// Subvolumes of btrfs in which stores lie, each with a bit for each store's index.
@@ -57,7 +57,8 @@ impl Roots {
             if let Some(of) = by_fd.get(&root.fd) {
                 let is_file = of.file.metadata().is_ok_and(|of| of.is_file());
                 places.insert((root.fs, root.inode), of.store);
-                *places.entry((root.super_id, 0)).or_default() |= u32::from(is_file);
+                let of_system = places.entry((root.super_id, 0));
+                *of_system.or_insert(of.store << 1) |= u32::from(is_file);
                 if root.fs != root.super_id && of.store < u64::BITS {
                     *subvolumes.entry(root.fs).or_default() |= 1 << of.store;
                 }
