@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::output::{self, Context};
 use crate::reload::Reloads;
 use crate::sensor::host::StoresHandle;
-use crate::sensor::{HealthTable, OFF, host, interfaces, pcap, wire};
+use crate::sensor::{HealthTable, OFF, absent, host, interfaces, pcap, wire};
 use crate::setup::{self, Checked};
 use crate::state::State;
 use crate::state::rung::Keeper;
@@ -170,11 +170,21 @@ impl Sensors {
         rungs.keep(now).map_err(|error| error.to_string())?;
         // Before the interfaces are read for the first time: what they count then was queued before, or is not counted.
         let wire = wire.start(Arc::clone(&stop));
-        let beside = [pcap::start, interfaces::start]
+        let [pcap, interfaces] = [pcap::start, interfaces::start]
             .map(|start| start(config, engine.feed(), health.clone(), Arc::clone(&stop)));
+        let threads: [(_, &[&str]); 4] = [
+            (host.thread, &host::SENSORS),
+            (wire, &[wire::SENSOR]),
+            (pcap, &[pcap::SENSOR]),
+            (interfaces, &[interfaces::SENSOR]),
+        ];
+        let threads = threads.map(|(thread, sensors)| {
+            let ends = (engine.feed(), health.clone());
+            absent::replace_fallen(thread, sensors, ends, Arc::clone(&stop))
+        });
         Ok(Self {
             stores: host.stores,
-            threads: [host.thread, wire].into_iter().chain(beside).collect(),
+            threads: threads.into(),
             stop,
         })
     }

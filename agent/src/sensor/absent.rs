@@ -1,4 +1,5 @@
-//! Stands in for a sensor that does not attach, or that this program is built without: it says so, and sees nothing.
+//! Stands in for a sensor that does not attach, that this program is built without, or that failed: it says so, and sees
+//! nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,11 +29,50 @@ pub struct Absent {
     pub wanted: bool,
 }
 
+/// Waits for a sensor's thread to end. If it ended by a fault of its own, what it told of is blind from then on.
+#[must_use]
+pub fn replace_fallen(
+    thread: JoinHandle<()>,
+    sensors: &'static [&'static str],
+    (feed, health): (Feed, HealthTable),
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let stand_in = move || {
+        if thread.join().is_ok() {
+            return;
+        }
+        let seeing = health.all().into_iter().filter(|(_, health)| health.up);
+        let fallen = seeing.filter(|(sensor, _)| sensors.contains(sensor));
+        let fallen = fallen.map(|(sensor, _)| Absent {
+            sensor,
+            why: "it ended by a fault of its own: restart jaga, and report what its log says"
+                .into(),
+            wanted: true,
+        });
+        let stand_ins: Vec<_> = fallen
+            .map(|absent| {
+                absent.show(&health);
+                absent.start(feed.clone(), Arc::clone(&stop))
+            })
+            .collect();
+        for thread in stand_ins {
+            let _ = thread.join(); // it cannot fail, and if it did there is nobody left to say so
+        }
+    };
+    thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(stand_in)
+        .expect("a thread can be made at start")
+}
+
 impl Absent {
     /// Shows in `health` that it sees nothing.
     pub fn show(&self, health: &HealthTable) {
         let why = if self.wanted { &self.why } else { OFF };
-        health.update(self.sensor, |health| why.clone_into(&mut health.why));
+        health.update(self.sensor, |health| {
+            (health.up, health.rung) = (false, 0);
+            why.clone_into(&mut health.why);
+        });
     }
 
     /// Tells that nothing is seen, for as long as it lasts.
@@ -77,5 +117,32 @@ impl Absent {
             bytes: 0,
             why: self.why.as_str().into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_fallen_sensor_told_of_is_blind() {
+        let (feed, batches) = std::sync::mpsc::sync_channel(4);
+        let health = HealthTable::default();
+        for sensor in ["files", "sockets"] {
+            health.update(sensor, |health| {
+                (health.up, health.rung) = (sensor == "files", 1)
+            });
+        }
+        let fallen = thread::spawn(|| panic!("as a sensor might"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let ends = (feed, health.clone());
+        let watch = replace_fallen(fallen, &["files", "sockets"], ends, Arc::clone(&stop));
+        let batch = batches.recv().unwrap();
+        assert!(
+            matches!(&batch[..], [Event::Gap(Gap { sensor, kind: GapKind::Blind, .. })] if &**sensor == "files")
+        );
+        stop.store(true, Ordering::Relaxed);
+        watch.join().unwrap();
+        assert!(health.all().iter().all(|(_, health)| !health.up));
     }
 }

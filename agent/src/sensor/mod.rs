@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jaga_rules::config::Config;
 use jaga_rules::event::Event;
 
-mod absent;
+pub mod absent;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod fanotify;

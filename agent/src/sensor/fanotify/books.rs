@@ -102,7 +102,7 @@ impl Open {
     }
 
     fn book(&mut self, by: By, bytes: u64) -> Option<Estimate> {
-        self.booked += bytes;
+        self.booked = self.booked.saturating_add(bytes);
         (bytes > 0).then_some(Estimate {
             by,
             seen: self.seen,
@@ -269,6 +269,8 @@ impl Books {
                     let moved = position.saturating_sub(open.position);
                     open.position = *position;
                     open.elsewhere |= moved > reader.pool;
+                    // A position may be set to anywhere: no more was read than there is, or than was read of anything.
+                    let moved = moved.min(open.seen.size.max(reader.pool));
                     if moved == 0 {
                         still.push(*file);
                     }

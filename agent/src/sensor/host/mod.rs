@@ -73,6 +73,9 @@ const SOCKETS: Ladder<dyn Sockets> = &[
     (4, pcap::booking::sockets),
 ];
 
+/// Their subjects.
+pub const SENSORS: [&str; 4] = ["channels", "files", "processes", "sockets"];
+
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
 pub const NOT_SEEN: [(&str, &str); 6] = [
     (
@@ -85,7 +88,7 @@ pub const NOT_SEEN: [(&str, &str); 6] = [
     ),
     (
         "block-devices",
-        "snapshots of snapshots, LVM thin snapshots, a loop device's image; below rung 2 every read of a block device and `btrfs send`",
+        "snapshots of snapshots, LVM thin snapshots, a loop device's image; on rungs 3 and 4 every read of a block device and `btrfs send`",
     ),
     (
         "packet-destinations",
