@@ -5,6 +5,7 @@ use jaga_rules::rule::{Scope, Severity};
 
 use super::Now;
 use super::series::{Fold, Sample};
+use crate::sensor::{Health, OFF};
 
 /// A metric: its name, what it says, and where its values come from.
 pub(super) struct Metric {
@@ -97,8 +98,8 @@ pub(super) const METRICS: &[Metric] = &[
         |now| only(now.snapshot.stores.len() as u64)),
 
     gauge("jaga_sensor_up", &["sensor"], SENSORS, Fold::Min,
-        "Whether the sensor sees.",
-        |now| each(&now.sensors, |(sensor, health)| Sample::count([sensor], u64::from(health.up)))),
+        "Whether the sensor sees; none for one that is off by configuration.",
+        |now| each(&wanted(now), |(sensor, health)| Sample::count([sensor], u64::from(health.up)))),
     gauge("jaga_sensor_rung", &["sensor"], SENSORS, Fold::Max,
         "How well the sensor sees: 1 is best, 0 is not running.",
         |now| each(&now.sensors, |(sensor, health)| Sample::count([sensor], u64::from(health.rung)))),
@@ -238,6 +239,12 @@ fn firing(now: &Now) -> Vec<Sample> {
             Sample::count([&**rule, severity_name(*severity), &**store], *count)
         });
     none.chain(some).collect()
+}
+
+/// Nobody is to be woken for what was switched off.
+fn wanted(now: &Now) -> Vec<&(&'static str, Health)> {
+    let sensors = now.sensors.iter();
+    sensors.filter(|(_, health)| health.why != OFF).collect()
 }
 
 /// Sensors count what they lose, and the engine counts the gaps that it was told: the larger is the truth, since a
