@@ -8,6 +8,7 @@ use std::time::Duration;
 use jaga_rules::engine::Engine;
 use jaga_rules::event::{Event, Gap, GapKind, Row, SECOND, Setup, Stamp, Stamped};
 use jaga_rules::output::{AlertState, Output, Snapshot, Transition};
+use jaga_rules::rule::Severity;
 use tokio::sync::oneshot;
 
 use crate::clock;
@@ -294,10 +295,14 @@ fn log(transition: &Transition) {
     let Transition {
         summary, id, rule, ..
     } = transition;
-    match transition.state {
-        AlertState::Firing => tracing::warn!(%rule, id, "{summary}"),
-        AlertState::Pending => tracing::info!(%rule, "over its limit: {summary}"),
-        AlertState::Resolved => tracing::info!(%rule, id, "stopped: {summary}"),
+    // A program may have any name: it must not write a line of its own.
+    let summary = summary.replace('\n', "\\n").replace('\r', "\\r");
+    match (transition.state, transition.severity) {
+        (AlertState::Firing, Severity::Critical) => tracing::error!(%rule, id, "{summary}"),
+        (AlertState::Firing, Severity::Warning) => tracing::warn!(%rule, id, "{summary}"),
+        (AlertState::Firing, Severity::Info) => tracing::info!(%rule, id, "{summary}"),
+        (AlertState::Pending, _) => tracing::info!(%rule, "over its limit: {summary}"),
+        (AlertState::Resolved, _) => tracing::info!(%rule, id, "stopped: {summary}"),
     }
 }
 

@@ -64,10 +64,26 @@ fn limits(rules: &[Rule], all: u64, records: f64) -> Vec<String> {
         (_, 0) => format!("all {beyond} limits in bytes are"),
         (_, others) => format!("{beyond} of {} limits in bytes are", beyond + others),
     };
-    lines.push(format!(
-        "{byte_limits} more than all of it: a copy of it is told by its records, or together with more"
-    ));
+    let told = if by_records(rules, records) {
+        "a copy of it is told by its records, or together with more"
+    } else {
+        "a copy of it is told only together with more; a rule of your own may have smaller limits (`jaga explain store-data-leaves`)"
+    };
+    lines.push(format!("{byte_limits} more than all of it: {told}"));
     lines
+}
+
+/// Whether some limit is reached by the store's records.
+fn by_records(rules: &[Rule], records: f64) -> bool {
+    let mut limits = rules.iter().flat_map(|rule| &rule.limits);
+    limits.any(|limit| {
+        limit.measure == Measure::ExposedRecords
+            && match limit.amount {
+                Amount::Units(least) => least as f64 <= records,
+                Amount::Share(_) => true,
+                Amount::Rate { .. } => false,
+            }
+    })
 }
 
 fn bytes_of(limit: &Limit, all: u64) -> Option<u64> {
@@ -112,8 +128,7 @@ mod tests {
 
     #[test]
     fn what_a_limit_means_and_once_for_all_that_are_beyond() {
-        let beyond =
-            "more than all of it: a copy of it is told by its records, or together with more";
+        let beyond = "more than all of it: a copy of it is told only together with more; a rule of your own may have smaller limits (`jaga explain store-data-leaves`)";
         let some = "any: 500 KB in 10m is about 25 records, 50.00 % of it";
         check(&["500 KB"], &[some]);
         check(
@@ -124,5 +139,9 @@ mod tests {
             &["2 MB", "3 MB"],
             &[&format!("all 2 limits in bytes are {beyond}")],
         );
+        let records = "rule: few\ntitle: x\nseverity: info\nby: [store]\nlimits: [{ exposed-records: 20 in 1h }]\n";
+        let records = jaga_rules::rule::parse("a.yaml", records).unwrap().rules;
+        assert!(by_records(&records, 20.0));
+        assert!(!by_records(&records, 19.0));
     }
 }

@@ -306,6 +306,9 @@ fn has_function(btf: &Btf<'_>, name: &str) -> bool {
 
 fn refused(step: &str, error: &libbpf_rs::Error) -> String {
     let next = match error.kind() {
+        ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+            "; this kernel (no trampolines, lockdown) or this container refuses them even to root"
+        }
         ErrorKind::PermissionDenied => {
             "; run as root, or give the agent CAP_BPF and CAP_PERFMON \
              (systemd: AmbientCapabilities=CAP_BPF CAP_PERFMON)"
