@@ -42,10 +42,7 @@ pub const WAYS: &[Way] = &[
         read(&to, PIECE)
     }),
     Way::new("forty folders deep", |bench| {
-        let deep = bench.store().join("deep/".repeat(40));
-        fs::create_dir_all(&deep)?;
-        fs::rename(bench.store().join("to-be-buried"), deep.join("file"))?;
-        read(&deep.join("file"), PIECE)
+        read(&deep(bench).join("file"), PIECE)
     }),
     Way::new("by its handle", |bench| {
         let folder = File::open(bench.store())?;
@@ -140,12 +137,13 @@ pub fn prepare(bench: &Bench) -> io::Result<()> {
         "store/big",
         "store/first-name",
         "store/to-be-moved",
-        "store/to-be-buried",
         "store/unnamed",
         "plain",
     ] {
         fill(&bench.folder.join(name))?;
     }
+    fs::create_dir_all(deep(bench))?;
+    fill(&deep(bench).join("file"))?;
     fs::create_dir_all(bench.folder.join(MARKS))?;
     fs::write(bench.mark(), [7; MARK as usize])?;
     for (name, made) in [("btrfs", make_btrfs(bench)), ("tmpfs", make_tmpfs(bench))] {
@@ -154,6 +152,11 @@ pub fn prepare(bench: &Bench) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A folder of the store that is deeper than anybody would look.
+fn deep(bench: &Bench) -> PathBuf {
+    bench.store().join("deep/".repeat(40))
 }
 
 /// A file of [`BIG`] bytes, on disk.
