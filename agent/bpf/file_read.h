@@ -25,6 +25,7 @@ struct {
 	__type(value, struct span);
 } spans SEC(".maps");
 
+enum { MAX_RW_COUNT = 0x7ffff000 }; /* bytes of one call, whatever it asks for */
 enum { UNSEEN = 31 }; /* pages that are passed over at once: one batch (PAGEVEC_SIZE), if they are single */
 
 /* The first page of a read in pages that has not been counted yet: where the last read ended, if this one goes on from
@@ -66,7 +67,7 @@ static __always_inline void ask(struct span *now)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	u64 nr = SYSCALL_NR(regs), fd = SYSCALL_ARG1(regs), pos;
+	u64 nr = SYSCALL_NR(regs), fd = SYSCALL_ARG1(regs), want = SYSCALL_ARG3(regs), pos;
 	bool plain = nr == NR_READ || nr == NR_PREAD64;
 	struct file *file;
 
@@ -86,9 +87,11 @@ static __always_inline void ask(struct span *now)
 		bpf_probe_read_user(&pos, sizeof(pos), (void *)SYSCALL_ARG3(regs));
 	if (pos >> PAGE_SHIFT > now->index) /* another file lies under this number by now */
 		return;
-	if (plain && now->index << PAGE_SHIFT < pos + SYSCALL_ARG3(regs)) {
+	if (want > MAX_RW_COUNT)
+		want = MAX_RW_COUNT;
+	if (plain && now->index << PAGE_SHIFT < pos + want) {
 		now->pos = pos;
-		now->want = SYSCALL_ARG3(regs);
+		now->want = want;
 	} else if (!plain) {
 		now->begin = pos >> PAGE_SHIFT;
 		now->told = true;

@@ -68,7 +68,8 @@ fn a_full_disk_holds_back_no_alert() {
     fs::remove_file(disk.mounted.join("fill")).unwrap();
     // Room again: it is kept for the next time.
     until("the reserve to be back", 20, || {
-        disk.mounted.join("jaga.reserve").exists().then_some(())
+        let reserve = fs::metadata(disk.mounted.join("jaga.reserve")).ok()?;
+        (reserve.len() == 4 << 20).then_some(())
     });
 }
 

@@ -41,6 +41,10 @@ pub fn replace_fallen(
         if thread.join().is_ok() {
             return;
         }
+        tracing::error!(
+            "a sensor ended by a fault of its own: {}",
+            sensors.join(", ")
+        );
         let seeing = health.all().into_iter().filter(|(_, health)| health.up);
         let fallen = seeing.filter(|(sensor, _)| sensors.contains(sensor));
         let fallen = fallen.map(|(sensor, _)| Absent {

@@ -37,17 +37,17 @@ impl Reserve {
     }
 
     fn try_keep(&self) -> io::Result<()> {
+        let length = fs::metadata(&self.path).map_or(0, |file| file.len());
+        let room = statvfs(self.path.parent().unwrap_or(&self.path))?;
+        if length < BYTES && room.blocks_available() * room.fragment_size() < 2 * BYTES {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
             .open(&self.path)?;
-        let room = statvfs(&self.path)?;
-        let length = file.metadata()?.len();
-        if length < BYTES && room.blocks_available() * room.fragment_size() < 2 * BYTES {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         posix_fallocate(&file, 0, BYTES.cast_signed())?;
         Ok(())
     }
