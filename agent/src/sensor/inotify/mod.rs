@@ -1,7 +1,7 @@
 //! Reads where nothing better attaches: inotify tells which store file was opened, and nobody tells by whom (rung 4).
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     let roots = Roots {
         watcher,
         heard: Arc::clone(&heard),
-        watched: Vec::new(),
+        watched: BTreeMap::new(),
     };
     Ok(Raised {
         rung: 4,
@@ -51,6 +51,7 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
             Ok(Box::new(Files {
                 heard,
                 open: BTreeMap::new(),
+                made: BTreeSet::new(),
             }))
         }),
         places: Some(Box::new(roots)),
@@ -113,14 +114,24 @@ impl Heard {
 struct Roots {
     watcher: RecommendedWatcher,
     heard: Arc<Mutex<Heard>>,
-    watched: Vec<PathBuf>,
+    watched: BTreeMap<PathBuf, Identity>,
 }
+
+/// Device and inode.
+type Identity = (u64, u64);
 
 impl Places for Roots {
     fn place(&mut self, roots: &[Root]) -> Result<(), String> {
-        for path in std::mem::take(&mut self.watched) {
-            // It may be gone.
-            let _ = self.watcher.unwatch(&path);
+        // Who stays is watched all the time: any mount on the host leads here, and what is opened meanwhile counts.
+        let stays: BTreeMap<&PathBuf, Identity> = roots
+            .iter()
+            .filter_map(|root| Some((&root.path, identity(&root.file)?)))
+            .collect();
+        for (path, was) in std::mem::take(&mut self.watched) {
+            if stays.get(&path) != Some(&was) {
+                // It may be gone.
+                let _ = self.watcher.unwatch(&path);
+            }
         }
         let known = roots.iter().filter_map(|root| {
             let store = usize::try_from(root.store).ok()?;
@@ -130,7 +141,10 @@ impl Places for Roots {
         let mut refused = Vec::new();
         for root in roots {
             match self.watcher.watch(&root.path, RecursiveMode::Recursive) {
-                Ok(()) => self.watched.push(root.path.clone()),
+                Ok(()) => {
+                    let identity = identity(&root.file).unwrap_or_default();
+                    self.watched.insert(root.path.clone(), identity);
+                }
                 Err(error) => refused.push(why_not(&root.path, &error)),
             }
         }
@@ -144,6 +158,11 @@ impl Places for Roots {
     fn remotes(&mut self, _: &[(Target, u32)]) -> Result<(), String> {
         Ok(()) // files are on this host
     }
+}
+
+fn identity(file: &File) -> Option<Identity> {
+    let found = file.metadata().ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 fn why_not(path: &Path, error: &notify::Error) -> String {
@@ -164,6 +183,8 @@ fn why_not(path: &Path, error: &notify::Error) -> String {
 struct Files {
     heard: Arc<Mutex<Heard>>,
     open: BTreeMap<PathBuf, Open>,
+    /// Made shortly before the last drain, and not opened until then: whoever made them is about to.
+    made: BTreeSet<PathBuf>,
 }
 
 /// A file that is open.
@@ -180,7 +201,11 @@ impl source::Files for Files {
         let heard = Arc::clone(&self.heard);
         let mut heard = lock(&heard);
         let touched = std::mem::take(&mut heard.touched);
-        for (path, touched) in touched {
+        let made = touched.iter().filter(|(_, t)| t.created && t.opens == 0);
+        let made = made.map(|(path, _)| path.clone()).collect();
+        let made = std::mem::replace(&mut self.made, made);
+        for (path, mut touched) in touched {
+            touched.created |= made.contains(&path);
             let read = heard
                 .store(&path)
                 .and_then(|store| self.read(path, touched, store));
@@ -207,12 +232,13 @@ impl Files {
         let found = now.or(touched.found).filter(fs::Metadata::is_file)?;
         let size = found.size();
         let before = self.open.remove(&path).unwrap_or_default();
-        // Whoever makes a file does not read it with that.
-        let reads = touched.opens.saturating_sub(u32::from(touched.created));
+        // Whoever makes a file does not read it with that; one with several names is not new.
+        let is_new = touched.created && found.nlink() == 1;
+        let reads = touched.opens.saturating_sub(u32::from(is_new));
         let known = before.times + touched.opens;
         let bytes = if reads > 0 || touched.closes > known {
             size
-        } else if touched.closes > 0 && !touched.created {
+        } else if touched.closes > 0 && !is_new {
             size.saturating_sub(before.told)
         } else {
             0
@@ -249,7 +275,6 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::time::{Duration, Instant};
 
     use jaga_rules::config::{Interfaces, Namespaces};
@@ -262,19 +287,32 @@ mod tests {
         let path = directory.path().canonicalize().unwrap();
         fs::create_dir(path.join("deep")).unwrap();
         fs::write(path.join("deep/a"), [7; 1000]).unwrap();
+        let raised = listening_to(&path);
+        (directory, path, raised)
+    }
+
+    fn listening_to(path: &Path) -> Raised<dyn source::Files> {
         let wish = Wish {
             namespaces: Namespaces::Own,
             netns: 1,
             interfaces: Interfaces::Auto,
         };
         let mut raised = files(&wish).unwrap();
-        let root = Root {
-            file: File::open(&path).unwrap(),
-            path: path.clone(),
+        raised
+            .places
+            .as_mut()
+            .unwrap()
+            .place(&[root(path)])
+            .unwrap();
+        raised
+    }
+
+    fn root(path: &Path) -> Root {
+        Root {
+            file: File::open(path).unwrap(),
+            path: path.to_path_buf(),
             store: 3,
-        };
-        raised.places.as_mut().unwrap().place(&[root]).unwrap();
-        (directory, path, raised)
+        }
     }
 
     /// Drains until something was told.
@@ -314,5 +352,45 @@ mod tests {
         fs::write(path.join("deep/new"), [7; 3000]).unwrap();
         fs::read(path.join("deep/a")).unwrap();
         assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 1000)]);
+    }
+
+    #[test]
+    fn another_name_of_a_file_is_no_new_file() {
+        let (_directory, path, raised) = listening();
+        let mut source = (raised.open)().unwrap();
+        fs::hard_link(path.join("deep/a"), path.join("deep/b")).unwrap();
+        fs::read(path.join("deep/b")).unwrap();
+        assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 1000)]);
+    }
+
+    /// Each mount on the host has the roots placed again.
+    #[test]
+    fn what_is_opened_while_roots_are_placed_again_counts() {
+        const TIMES: u64 = 300;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().canonicalize().unwrap();
+        let names: Vec<PathBuf> = (0..TIMES).map(|n| path.join(n.to_string())).collect();
+        for name in &names {
+            fs::write(name, [7; 1000]).unwrap();
+        }
+        let raised = listening_to(&path);
+        let mut source = (raised.open)().unwrap();
+        let (mut places, roots) = (raised.places.unwrap(), [root(&path)]);
+        let reader = std::thread::spawn(move || {
+            for name in names {
+                fs::read(name).unwrap();
+            }
+        });
+        while !reader.is_finished() {
+            places.place(&roots).unwrap();
+        }
+        reader.join().unwrap();
+        let mut all = 0;
+        let end = Instant::now() + Duration::from_secs(20);
+        while all < TIMES * 1000 && Instant::now() < end {
+            let told = told(&mut *source);
+            all += told.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
+        }
+        assert_eq!(all, TIMES * 1000);
     }
 }
