@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::call;
+use crate::wait::patience;
 
 /// TCP here is counted, connection by connection, and UDP all together.
 pub const PORT: u16 = 7000;
@@ -114,7 +115,7 @@ pub(super) fn wait_for_datagrams(peer: IpAddr, wanted: u64) -> io::Result<()> {
         if got == wanted {
             return Ok(());
         }
-        if start.elapsed() > Duration::from_secs(5) {
+        if start.elapsed() > patience(5) {
             return Err(io::Error::other(format!(
                 "sent until {wanted} B, and {got} B arrived"
             )));

@@ -27,11 +27,12 @@ pub const WAYS: &[Way] = &[
     Way::new("readv", readv),
     Way::new("preadv2", |bench| preadv2(bench, 8192)),
     Way::new("preadv2 in pieces of 700 B", |bench| preadv2(bench, 700)),
-    Way::new("sendfile", sendfile),
+    Way::new("sendfile", |bench| sendfile(&File::open(bench.big())?)),
     Way::new("splice", splice),
     Way::new("sendfile, not cached", |bench| {
-        call::forget(&File::open(bench.big())?)?;
-        sendfile(bench)
+        let file = File::open(bench.big())?;
+        call::forget(&file)?;
+        sendfile(&file)
     }),
     Way::new("copy_file_range", copy_file_range),
     Way::new("io_uring", |bench| {
@@ -120,11 +121,10 @@ fn preadv2(bench: &Bench, piece: usize) -> io::Result<u64> {
     Ok(all)
 }
 
-fn sendfile(bench: &Bench) -> io::Result<u64> {
-    let file = File::open(bench.big())?;
+fn sendfile(file: &File) -> io::Result<u64> {
     let (to, mut from) = UnixStream::pair()?;
     let sink = std::thread::spawn(move || io::copy(&mut from, &mut io::sink()));
-    let sent = until_nothing(|_| call::sendfile(&to, &file, 300_001))?;
+    let sent = until_nothing(|_| call::sendfile(&to, file, 300_001))?;
     drop(to);
     let arrived = sink.join().expect("the sink ends")?;
     assert_eq!(

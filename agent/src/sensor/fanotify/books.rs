@@ -86,6 +86,8 @@ struct Open {
     /// The process's count when it was opened, less what files had got by then.
     unexplained: u64,
     booked: u64,
+    /// Bytes that were booked because nothing moved: what moves later is of these first.
+    guessed: u64,
     position: u64,
     /// Looked at this often without a trace of a read.
     still: u8,
@@ -93,12 +95,27 @@ struct Open {
     missing: u8,
     /// Somebody else reads through its descriptor.
     elsewhere: bool,
-    writes_only: bool,
+    access: Access,
+}
+
+/// How a process may use a file, as far as a look has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Unknown,
+    Reads,
+    WritesOnly,
 }
 
 impl Open {
     fn left(&self) -> u64 {
         self.seen.size.saturating_sub(self.booked)
+    }
+
+    /// What a position that moved tells beyond what was guessed.
+    fn beyond_guess(&mut self, moved: u64) -> u64 {
+        let known = moved.min(self.guessed);
+        self.guessed -= known;
+        moved - known
     }
 
     fn book(&mut self, by: By, bytes: u64) -> Option<Estimate> {
@@ -153,11 +170,12 @@ impl Books {
             times: 0,
             unexplained,
             booked: 0,
+            guessed: 0,
             position: 0,
             still: 0,
             missing: 0,
             elsewhere: false,
-            writes_only: false,
+            access: Access::Unknown,
         });
         open.times += 1;
         open.seen.size = open.seen.size.max(seen.size);
@@ -232,13 +250,16 @@ impl Books {
             return (None, None);
         };
         let before = open.seen.size;
-        let read_too = before == seen.size && !open.writes_only;
+        let read_too = before == seen.size && open.access != Access::WritesOnly;
         let bytes = if read_too {
             open.left().min(reader.pool)
         } else {
             0
         };
-        reader.pool -= bytes;
+        // Events come late: one that was only written, and is looked at first when it is whole, takes nothing from others.
+        if open.access == Access::Reads {
+            reader.pool -= bytes;
+        }
         (Some(before), open.book(reader.by, bytes))
     }
 
@@ -265,6 +286,7 @@ impl Books {
             };
             let bytes = match stand {
                 Stand::At(position) => {
+                    open.access = Access::Reads;
                     open.missing = 0;
                     let moved = position.saturating_sub(open.position);
                     open.position = *position;
@@ -277,7 +299,7 @@ impl Books {
                     moved
                 }
                 Stand::WriteOnly => {
-                    open.writes_only = true;
+                    open.access = Access::WritesOnly;
                     0
                 }
                 // Twice: it may have been closed since the events were read.
@@ -293,6 +315,10 @@ impl Books {
             };
             reader.given += bytes.min(reader.pool);
             reader.pool = reader.pool.saturating_sub(bytes);
+            let bytes = match stand {
+                Stand::At(_) => open.beyond_guess(bytes),
+                Stand::WriteOnly | Stand::Nowhere => bytes,
+            };
             told.extend(open.book(reader.by, bytes));
         }
         // Reads at a place of their own (pread) move no position: these files share what is left.
@@ -305,7 +331,8 @@ impl Books {
                 let no_trace = since == 0 && open.booked == 0;
                 open.still = open.still.saturating_add(u8::from(no_trace));
                 let bytes = if no_trace && open.still == STILL {
-                    open.left()
+                    open.guessed = open.left();
+                    open.guessed
                 } else {
                     share.min(since).min(open.left())
                 };
@@ -470,6 +497,21 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_disk_makes_nothing_be_read_twice() {
+        let mut books = books();
+        let file = seen(1, 1_000).file;
+        let still = [(file, Stand::At(0))];
+        assert_eq!(bytes(books.looked_at(7, 5_000, &still)), 0);
+        // Taken to be mapped; but its first page was on its way from the disk.
+        assert_eq!(bytes(books.looked_at(7, 5_000, &still)), 1_000);
+        let read = [(file, Stand::At(600))];
+        assert_eq!(bytes(books.looked_at(7, 5_600, &read)), 0);
+        let further = [(file, Stand::At(1_000))];
+        assert_eq!(bytes(books.looked_at(7, 6_000, &further)), 0);
+        assert_eq!(bytes(books.closed(7, BY, Some(6_000), seen(1, 1_000))), 0);
+    }
+
+    #[test]
     fn a_descriptor_that_somebody_else_reads_by_counts_to_the_end() {
         let mut books = books();
         let file = seen(1, 1_000).file;
@@ -494,6 +536,15 @@ mod tests {
         let mut books = books();
         let (before, read) = books.written(7, Some(9_000), seen(1, 3_000));
         assert_eq!((before, bytes(read)), (Some(1_000), 0));
+    }
+
+    #[test]
+    fn a_copy_that_is_looked_at_when_it_is_whole_takes_no_read_from_its_source() {
+        let mut books = books();
+        books.opened(7, BY, Some(6_000), seen(2, 1_000));
+        books.written(7, Some(6_000), seen(2, 1_000));
+        let source = books.closed(7, BY, Some(6_000), seen(1, 1_000));
+        assert_eq!(bytes(source), 1_000);
     }
 
     #[test]
