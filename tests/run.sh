@@ -10,12 +10,15 @@ export PATH="$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin"
 
 TABLE=()
 FAILED=()
+SAID=$(mktemp -d)
+trap 'rm -rf "$SAID"' EXIT
 
 suite() {
     local name=$1 start=$EPOCHREALTIME result=ok
     shift
     echo "── $name: $*"
-    "$@" || { result=FAILED; FAILED+=("$name"); }
+    "$@" 2>&1 | tee "$SAID/$name"
+    [ "${PIPESTATUS[0]}" = 0 ] || { result=FAILED; FAILED+=("$name"); }
     TABLE+=("$(awk -v a="$start" -v b="$EPOCHREALTIME" -v n="$name" -v r="$result" 'BEGIN { printf "%8.1f s  %-6s  %s", b - a, r, n }')")
 }
 
@@ -62,4 +65,11 @@ done
 echo
 printf '%s\n' "${TABLE[@]}"
 echo "   in all: $SECONDS s"
-[ ${#FAILED[@]} = 0 ] || { echo "failed: ${FAILED[*]}"; exit 1; }
+[ ${#FAILED[@]} = 0 ] && exit
+# Once more, where whoever looks for it looks first.
+for name in "${FAILED[@]}"; do
+    printf '\n── %s failed with:\n' "$name"
+    grep -A 12 -E "panicked at|^error|FAILED" "$SAID/$name" | cut -c1-2000 | tail -n 80
+done
+echo "failed: ${FAILED[*]}"
+exit 1

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::process::{Running, run};
 use crate::program;
-use crate::wait::until;
+use crate::wait::{until, within};
 
 /// Where the agent's metrics listen; free, because each world has a network of its own.
 pub const METRICS: &str = "127.0.0.1:9977";
@@ -111,26 +111,19 @@ impl Agent {
         metric_of(&self.metrics()?, name, labels)
     }
 
-    /// Waits until a metric is at least `least`, at most 20 s, and answers its value.
+    /// Waits until a metric is at least `least`, and answers its value.
     ///
     /// # Panics
     /// If it never is.
     pub fn metric_reaches(&self, name: &str, labels: &[(&str, &str)], least: f64) -> f64 {
         let mut last = None;
-        let start = std::time::Instant::now();
-        loop {
-            if let Some(value) = self.metric(name, labels) {
-                if value >= least {
-                    return value;
-                }
-                last = Some(value);
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "waited 20 s in vain for {name}{labels:?} to reach {least}; it is {last:?}"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let reached = within(20, || {
+            last = self.metric(name, labels).or(last);
+            last.filter(|value| *value >= least)
+        });
+        reached.unwrap_or_else(|| {
+            panic!("waited in vain for {name}{labels:?} to reach {least}; it is {last:?}")
+        })
     }
 
     /// The alert file: one transition a line.
@@ -139,7 +132,7 @@ impl Agent {
         read_alerts(&self.folder)
     }
 
-    /// Waits for a transition of `rule` to `state` whose key holds all of `key`, at most 20 s.
+    /// Waits for a transition of `rule` to `state` whose key holds all of `key`.
     ///
     /// # Panics
     /// If there is none.
@@ -154,7 +147,7 @@ impl Agent {
     /// Asks it to end, and waits until it has.
     ///
     /// # Panics
-    /// If it does not end within 20 s.
+    /// If it does not end.
     pub fn stop(&mut self) {
         self.running.signal(Signal::SIGTERM);
         self.running.wait(20);

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -177,7 +178,7 @@ impl Guest {
         self.file("script", script.as_bytes(), 0o644);
         self.pack();
         let mut machine = Running::start(&mut self.machine());
-        let ended = machine.ends_within(seconds);
+        let ended = machine.ends_within(Duration::from_secs(seconds));
         let console = fs::read(self.at("console")).unwrap_or_default();
         let console = String::from_utf8_lossy(&console);
         assert!(

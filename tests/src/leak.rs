@@ -84,7 +84,7 @@ impl Leak<'_> {
     /// The store's exposed bytes are within 1 % of what arrived, or will be: the last of them may still be on their way.
     ///
     /// # Panics
-    /// If they are not within 20 s.
+    /// If they never are.
     pub fn is_true(&self, agent: &Agent, sent: u64) {
         #[expect(
             clippy::cast_precision_loss,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::wait::patience;
+
 /// A program that is ended, with all that it started in its process group, when dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -62,22 +64,23 @@ impl Running {
         let _ = kill(pid(self.child.id()), signal);
     }
 
-    /// Waits for its end, at most `seconds`.
+    /// Waits for its end, at most with the [`patience`] for `seconds`.
     ///
     /// # Panics
     /// If it does not end.
     pub fn wait(&mut self, seconds: u64) -> ExitStatus {
-        let ended = self.ends_within(seconds);
-        ended.unwrap_or_else(|| panic!("still runs after {seconds} s: {}", self.what))
+        let limit = patience(seconds);
+        let ended = self.ends_within(limit);
+        ended.unwrap_or_else(|| panic!("still runs after {limit:?}: {}", self.what))
     }
 
-    /// Waits for its end, at most `seconds`; absent if it still runs.
+    /// Waits for its end, at most until the `limit`; absent if it still runs.
     ///
     /// # Panics
     /// Never: a child can be waited for.
-    pub fn ends_within(&mut self, seconds: u64) -> Option<ExitStatus> {
+    pub fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(seconds) {
+        while start.elapsed() < limit {
             let status = self.child.try_wait().expect("a child can be waited for");
             if status.is_some() {
                 return status;
@@ -87,7 +90,7 @@ impl Running {
         None
     }
 
-    /// Waits for its end, at most `seconds`, and wants success.
+    /// Waits for its end, at most with the [`patience`] for `seconds`, and wants success.
     ///
     /// # Panics
     /// If it fails or does not end.

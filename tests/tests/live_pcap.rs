@@ -5,17 +5,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jaga::sensor::{Batch, HealthTable, interfaces, pcap};
 use jaga_rules::config;
 use jaga_rules::event::{Event, Fact};
 use jaga_tests::net::{LAN, OUT};
+use jaga_tests::wait::patience;
 use jaga_tests::world::World;
 
 /// Waits until an event is told that `fits`.
 fn wait_for(feed: &Receiver<Batch>, what: &str, fits: impl Fn(&Event) -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + patience(20);
     let mut seen = Vec::new();
     while let Ok(batch) = feed.recv_timeout(end.saturating_duration_since(Instant::now())) {
         if batch.iter().any(&fits) {

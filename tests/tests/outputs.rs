@@ -15,7 +15,7 @@ use jaga_rules::event::Stamp;
 use jaga_rules::output::{AlertState, Evidence, Transition};
 use jaga_rules::rule::{KeyField, Measure, Scope, Severity};
 use jaga_tests::daemons::{self, Daemon};
-use jaga_tests::wait::until;
+use jaga_tests::wait::{patience, until};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -230,7 +230,7 @@ fn a_leak_that_ended_while_alertmanager_was_away_is_still_notified() {
     let _alertmanager = daemons::alertmanager(port, Some(&config));
     for expected in ["firing", "resolved"] {
         let body = notified
-            .recv_timeout(Duration::from_secs(30))
+            .recv_timeout(patience(30))
             .unwrap_or_else(|error| panic!("{expected}: {error}"));
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["status"], expected, "{body}");

@@ -168,6 +168,11 @@ mod tests {
         let error = address(place).unwrap_err();
         assert!(error.contains("address in use; `ss -ltnp"), "{error}");
         other.join().unwrap().unwrap();
-        assert_eq!(address(place).unwrap(), "free");
+        // A process that another test starts has every open file until its program runs, this port as well.
+        let freed = (0..30).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            address(place).is_ok_and(|said| said == "free")
+        });
+        assert!(freed, "{:?}", address(place));
     }
 }
