@@ -41,7 +41,8 @@ pub enum Quantity {
 }
 
 const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
+/// Nanoseconds in an hour.
+pub const HOUR: i64 = 60 * MINUTE;
 /// Nanoseconds in a day.
 pub const DAY: i64 = 24 * HOUR;
 
@@ -263,6 +264,19 @@ impl FromStr for Count {
 impl fmt::Display for Count {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.0)
+    }
+}
+
+impl Share {
+    /// In whole per cent.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 100"
+    )]
+    pub fn per_cent(self) -> u8 {
+        (self.0 * 100.0).round() as u8
     }
 }
 

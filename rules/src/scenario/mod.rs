@@ -1,12 +1,14 @@
 //! The scenario language: a leak or a normal day in a few lines, run in virtual time.
 //!
-//! A line is `at TIME SUBJECT VERB …`, and may end with `repeat N every TIME`:
+//! A line is `at TIME SUBJECT VERB …`, and may end with `repeat N every TIME [on workdays] [jitter TIME] [vary N %]`: each
+//! time begins up to `jitter` late, by chance, and moves up to `vary` more or less. A scenario begins on a Monday at 08:00.
 //!
 //! ```text
 //! at 0s  session login:alice reads ekg 40 MB/s in files of 1 MB for 60s
 //! at 0s  session unit:nginx.service as /usr/sbin/nginx user www-data serves 10.1.2.3 5 MB/s for 1h
 //! at 0s  session login:alice reads below ekg 40 MB/s for 60s
 //! at 60s session login:alice sends 203.0.113.9:443 900 KB repeat 1000 every 2s
+//! at 14h session unit:restic.service reads ekg 20 GB in files of 20 MB repeat 22 every 1d on workdays jitter 20m vary 30 %
 //! at 60s session login:alice writes /tmp/a.tar 20 MB/s for 10s
 //! at 90s session login:bob reads file /tmp/a.tar 20 MB/s for 10s
 //! at 90s session login:bob passes session login:carol 1 MB
@@ -27,9 +29,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{self, Config};
 use crate::event::{GapKind, Name, Origin};
+use crate::problem::{Problem, Problems};
 use crate::yaml::At;
 
 mod block;
+mod chance;
 mod parse;
 mod play;
 mod run;
@@ -39,6 +43,7 @@ mod world;
 pub use block::Block;
 pub use play::Player;
 pub use run::{Failure, check, render, run};
+use words::Mistake;
 
 /// A test inside a rule file, checked: it can be run.
 #[derive(Debug, Clone)]
@@ -83,6 +88,20 @@ pub struct Scenario {
     pub lines: Vec<Line>,
 }
 
+impl Scenario {
+    /// Reads a scenario over the stores of `config`; `file` names it in problems.
+    ///
+    /// # Errors
+    /// Every line that cannot be read, with its place.
+    pub fn read(file: &str, text: &str, config: &Config) -> Result<Self, Problems> {
+        parse::scenario(text, &stores(config)).map_err(|mistakes| {
+            let problem =
+                |wrong: Mistake| Problem::at(file, text, &wrong.span, wrong.message, wrong.help);
+            Problems(mistakes.into_iter().map(problem).collect())
+        })
+    }
+}
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -92,6 +111,12 @@ pub struct Line {
     pub times: u32,
     /// From one time to the next, nanoseconds.
     pub every: i64,
+    /// Each time begins up to this much later, by chance; shorter than `every`. Nanoseconds.
+    pub jitter: i64,
+    /// Each time moves up to this much more or less, by chance. Per cent, at most 100.
+    pub vary: u8,
+    /// Not on Saturday and Sunday.
+    pub workdays: bool,
     /// What.
     pub act: Act,
 }
@@ -187,6 +212,26 @@ pub enum Act {
     },
 }
 
+impl Act {
+    /// How much it moves, if it moves anything.
+    #[must_use]
+    pub fn flow(&self) -> Option<&Amount> {
+        match self {
+            Self::Read { flow, .. }
+            | Self::Write { flow, .. }
+            | Self::Send { flow, .. }
+            | Self::Pass { flow, .. }
+            | Self::Wire { flow, .. } => Some(flow),
+            Self::End(_)
+            | Self::Gone(_)
+            | Self::Size { .. }
+            | Self::Relay(_)
+            | Self::Lost { .. }
+            | Self::Blind { .. } => None,
+        }
+    }
+}
+
 /// So many bytes, evenly over so long (nanoseconds; 0 = at once).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
@@ -269,13 +314,13 @@ pub(crate) fn test(at: At<'_>, rule: &Name) -> Option<RuleTest> {
     })
 }
 
+fn stores(config: &Config) -> Vec<Name> {
+    let stores = config.stores.iter();
+    stores.map(|store| store.name.clone()).collect()
+}
+
 fn scenario(at: At<'_>, given: &Block, config: &Config) -> Option<Scenario> {
-    let stores: Vec<Name> = config
-        .stores
-        .iter()
-        .map(|store| store.name.clone())
-        .collect();
-    parse::scenario(&given.text, &stores)
+    parse::scenario(&given.text, &stores(config))
         .map_err(|mistakes| {
             for mistake in mistakes {
                 given.wrong(at, mistake.span, mistake.message, mistake.help);

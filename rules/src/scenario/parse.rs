@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::words::{LONGEST, Mistake, Read, Words};
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
 use crate::event::{GapKind, Name, Origin, SECOND};
-use crate::units::{Count, Quantity, Rate};
+use crate::units::{Count, Quantity, Rate, Share};
 use crate::yaml::nearest;
 
 /// Events that a scenario may make: 30 days of one rate are half of it.
@@ -47,18 +47,20 @@ pub(super) fn scenario(text: &str, stores: &[Name]) -> Result<Scenario, Vec<Mist
 
 /// About how many events a line makes.
 fn events(line: &Line) -> u64 {
-    let once = match &line.act {
+    let files = match &line.act {
         Act::Read {
-            flow, file_size, ..
-        } => ticks(flow.lasting) + file_size.map_or(0, |size| flow.bytes / size),
-        Act::Write { flow, .. }
-        | Act::Send { flow, .. }
-        | Act::Pass { flow, .. }
-        | Act::Wire { flow, .. } => ticks(flow.lasting),
-        Act::Blind { lasting, .. } => ticks(*lasting) / 20 + 1,
-        Act::End(_) | Act::Gone(_) | Act::Size { .. } | Act::Relay(_) | Act::Lost { .. } => 1,
+            flow,
+            file_size: Some(size),
+            ..
+        } => flow.bytes / size,
+        _ => 0,
     };
-    once.saturating_mul(u64::from(line.times))
+    let once = match &line.act {
+        Act::Blind { lasting, .. } => ticks(*lasting) / 20 + 1,
+        act => act.flow().map_or(1, |flow| ticks(flow.lasting)),
+    };
+    once.saturating_add(files)
+        .saturating_mul(u64::from(line.times))
 }
 
 fn ticks(lasting: i64) -> u64 {
@@ -70,12 +72,19 @@ impl Words<'_> {
         self.keyword("at")?;
         let at = self.span("when it happens")?;
         let act = self.act()?;
-        let (mut times, mut every) = (1, 0);
+        let mut line = Line {
+            at,
+            times: 1,
+            every: 0,
+            jitter: 0,
+            vary: 0,
+            workdays: false,
+            act,
+        };
         if self.take("repeat") {
-            times = u32::try_from(self.parse::<Count>("how often")?.0).unwrap_or(u32::MAX);
-            self.keyword("every")?;
-            every = self.span("from one to the next")?;
+            self.repeat(&mut line)?;
         }
+        let (times, every) = (line.times, line.every);
         if self.next < self.words.len() {
             return self.wrong(
                 "words are left over",
@@ -90,12 +99,34 @@ impl Words<'_> {
                 "stay within 400d, and repeat at least once",
             );
         }
-        Ok(Line {
-            at,
-            times,
-            every,
-            act,
-        })
+        Ok(line)
+    }
+
+    /// `30 every 1d on workdays jitter 20m vary 30 %`.
+    fn repeat(&mut self, line: &mut Line) -> Read<()> {
+        line.times = u32::try_from(self.parse::<Count>("how often")?.0).unwrap_or(u32::MAX);
+        self.keyword("every")?;
+        line.every = self.span("from one to the next")?;
+        if self.take("on") {
+            self.keyword("workdays")?;
+            line.workdays = true;
+        }
+        if self.take("jitter") {
+            line.jitter = self.span("how late it may begin")?;
+            if line.jitter >= line.every {
+                self.next -= 1;
+                return self.wrong(
+                    "one time could begin before the last one did",
+                    "write less than the time from one to the next",
+                );
+            }
+        }
+        if self.take("vary") {
+            let place = self.next;
+            let text = self.amount("how much more or less")?;
+            line.vary = self.at::<Share>(place, &text)?.per_cent();
+        }
+        Ok(())
     }
 
     fn act(&mut self) -> Read<Act> {

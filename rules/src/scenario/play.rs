@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::chance::Chance;
 use super::parse::TICK;
 use super::world::World;
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
@@ -11,12 +12,14 @@ use crate::event::{
     Egress, Event, Fact, Flow, Gap, GapKind, Name, Opener, Pass, Protocol, Read, SECOND, Sender,
     Sent, Stamp, Stamped, Wrote,
 };
-use crate::units::DAY;
+use crate::units::{DAY, HOUR};
 
 /// When scenarios start: not at 0, which would hide what subtracts.
 pub const START: Stamp = Stamp(DAY);
 /// Wall time at the start: Monday, 2026-11-23, 08:00 UTC, in nanoseconds.
 const START_WALL: i64 = 1_795_420_800 * SECOND;
+/// From the start to the first midnight.
+const FIRST_MIDNIGHT: i64 = 16 * HOUR;
 
 /// Payload of a TCP segment on Ethernet, and the headers before it, bytes.
 const SEGMENT: u64 = 1_448;
@@ -29,6 +32,7 @@ const BLIND_EVERY: i64 = 5 * SECOND;
 #[derive(Debug)]
 pub struct Player<'a> {
     lines: &'a [Line],
+    chance: Chance,
     world: World,
     /// What comes next: soonest first; at the same time in file order.
     due: BinaryHeap<Reverse<Due>>,
@@ -51,6 +55,13 @@ impl<'a> Player<'a> {
     /// Plays `scenario` from its start.
     #[must_use]
     pub fn new(scenario: &'a Scenario) -> Self {
+        Self::seeded(scenario, 0)
+    }
+
+    /// The same, with other chances for each seed.
+    #[must_use]
+    pub fn seeded(scenario: &'a Scenario, seed: u64) -> Self {
+        let chance = Chance(seed);
         let first = [
             Event::Clock {
                 wall_offset: START_WALL - START.0,
@@ -59,16 +70,10 @@ impl<'a> Player<'a> {
         ];
         Self {
             lines: &scenario.lines,
+            chance,
             world: World::default(),
             due: (0..scenario.lines.len())
-                .map(|line| {
-                    Reverse(Due {
-                        at: START.plus(scenario.lines[line].at),
-                        line,
-                        run: 0,
-                        tick: 0,
-                    })
-                })
+                .map(|line| Reverse(begin(&scenario.lines, chance, line, 0)))
                 .collect(),
             ready: first
                 .into_iter()
@@ -82,12 +87,11 @@ impl<'a> Player<'a> {
         let lines = self.lines;
         let line = &lines[due.line];
         if due.tick == 0 && due.run + 1 < line.times {
-            let at = due.at.plus(line.every);
-            self.due.push(Reverse(Due {
-                at,
-                run: due.run + 1,
-                ..due
-            }));
+            let next = begin(lines, self.chance, due.line, due.run + 1);
+            self.due.push(Reverse(next));
+        }
+        if line.workdays && is_weekend(due.at) {
+            return;
         }
         let rhythm = rhythm(&line.act);
         if due.tick > 0 || rhythm.first {
@@ -110,7 +114,19 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// How many bytes a step of a run moves.
+    fn bytes(&self, act: &Act, due: Due) -> u64 {
+        let Some(flow) = act.flow() else {
+            return 0;
+        };
+        let Due { line, run, .. } = due;
+        let vary = self.lines[line].vary;
+        let bytes = self.chance.vary(flow.bytes, vary, (line, run, "bytes"));
+        share(Amount { bytes, ..*flow }, due.tick)
+    }
+
     fn events(&mut self, act: &Act, due: Due, told: &mut Vec<Event>) {
+        let bytes = self.bytes(act, due);
         let world = &mut self.world;
         match act {
             Act::Read {
@@ -119,10 +135,12 @@ impl<'a> Player<'a> {
                 below,
                 flow,
                 file_size,
-            } => read(world, (who, of, *below), (flow, *file_size), due, told),
-            Act::Write { who, file, flow } => {
+            } => {
+                let size = file_size.unwrap_or(flow.bytes).max(1);
+                read(world, (who, of, *below), (bytes, size), due, told);
+            }
+            Act::Write { who, file, .. } => {
                 let actor = world.process(who, due.at, told);
-                let bytes = share(flow, due.tick);
                 let (file, size) = world.grow(file, bytes);
                 told.push(Event::Wrote(Wrote {
                     actor,
@@ -132,10 +150,7 @@ impl<'a> Player<'a> {
                 }));
             }
             Act::Send {
-                who,
-                to,
-                served,
-                flow,
+                who, to, served, ..
             } => {
                 let sender = match who {
                     From::Doer(who) => Sender::Actor(world.process(who, due.at, told)),
@@ -143,7 +158,6 @@ impl<'a> Player<'a> {
                     From::Unknown => Sender::Unknown,
                 };
                 let connections = u32::from(due.tick <= 1);
-                let bytes = share(flow, due.tick);
                 let flow = conversation(sender, *to, *served);
                 told.push(Event::Sent(Sent {
                     sender,
@@ -153,8 +167,7 @@ impl<'a> Player<'a> {
                     interface: Some("eth0".into()),
                 }));
             }
-            Act::Pass { from, to, flow } => {
-                let bytes = share(flow, due.tick);
+            Act::Pass { from, to, .. } => {
                 let from = world.place(from, due.at, told);
                 let to = world.place(to, due.at, told);
                 told.push(Event::Pass(Pass { from, to, bytes }));
@@ -163,9 +176,8 @@ impl<'a> Player<'a> {
                 origin,
                 remote,
                 meant,
-                flow,
+                ..
             } => {
-                let bytes = share(flow, due.tick);
                 told.push(Event::Fact(Fact::Egress(Egress {
                     interface: Some("eth0".into()),
                     remote: Some(*remote),
@@ -221,6 +233,29 @@ impl Iterator for Player<'_> {
     }
 }
 
+/// The beginning of one run of one line.
+fn begin(lines: &[Line], chance: Chance, line: usize, run: u32) -> Due {
+    let Line {
+        at, every, jitter, ..
+    } = lines[line];
+    let late = chance.up_to(jitter.unsigned_abs(), (line, run, "late"));
+    let at = at
+        .saturating_add(every.saturating_mul(run.into()))
+        .saturating_add_unsigned(late);
+    Due {
+        at: START.plus(at),
+        line,
+        run,
+        tick: 0,
+    }
+}
+
+/// The first day is a Monday.
+fn is_weekend(at: Stamp) -> bool {
+    let days = (at.since(START) + DAY - FIRST_MIDNIGHT) / DAY;
+    days % 7 >= 5
+}
+
 /// When a line says something.
 struct Rhythm {
     /// Nanoseconds from one event to the next.
@@ -232,33 +267,23 @@ struct Rhythm {
 }
 
 fn rhythm(act: &Act) -> Rhythm {
-    match act {
-        Act::Read { flow, .. }
-        | Act::Write { flow, .. }
-        | Act::Send { flow, .. }
-        | Act::Pass { flow, .. }
-        | Act::Wire { flow, .. } => Rhythm {
-            every: TICK,
-            lasting: flow.lasting,
-            first: flow.lasting == 0,
-        },
-        Act::Blind { lasting, .. } => Rhythm {
+    if let Act::Blind { lasting, .. } = act {
+        return Rhythm {
             every: BLIND_EVERY,
             lasting: *lasting,
             first: true,
-        },
-        Act::End(_) | Act::Gone(_) | Act::Size { .. } | Act::Relay(_) | Act::Lost { .. } => {
-            Rhythm {
-                every: TICK,
-                lasting: 0,
-                first: true,
-            }
-        }
+        };
+    }
+    let lasting = act.flow().map_or(0, |flow| flow.lasting);
+    Rhythm {
+        every: TICK,
+        lasting,
+        first: lasting == 0,
     }
 }
 
 /// Bytes of tick `tick` (1, 2, …; 0 = all at once). Differences of totals, so that nothing is lost to rounding.
-fn share(flow: &Amount, tick: i64) -> u64 {
+fn share(flow: Amount, tick: i64) -> u64 {
     if flow.lasting == 0 {
         return flow.bytes;
     }
@@ -274,12 +299,11 @@ fn share(flow: &Amount, tick: i64) -> u64 {
 fn read(
     world: &mut World,
     (who, of, below): (&Doer, &Holder, bool),
-    (flow, file_size): (&Amount, Option<u64>),
+    (bytes, size): (u64, u64),
     due: Due,
     told: &mut Vec<Event>,
 ) {
     let actor = world.process(who, due.at, told);
-    let bytes = share(flow, due.tick);
     let mut push = |file, store: Option<&Name>, bytes, size| {
         told.push(Event::Read(Read {
             actor,
@@ -297,7 +321,6 @@ fn read(
             push(file, None, bytes, size);
         }
         Holder::Store(store) => {
-            let size = file_size.unwrap_or(flow.bytes).max(1);
             for (file, bytes) in world.read_on(who, store, bytes, size) {
                 push(file, Some(store), bytes, size);
             }
@@ -339,4 +362,58 @@ fn gap(sensor: &Name, kind: GapKind, events: u64, bytes: u64) -> Event {
         bytes,
         why: "the scenario says so".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::scenario::CONFIG;
+
+    /// Hours since the start and kilobytes of what a line sends, by chance of a seed.
+    fn sent(line: &str, seed: u64) -> Vec<(i64, u64)> {
+        let config = config::parse("test", CONFIG).unwrap();
+        let scenario = Scenario::read("test", line, &config).unwrap();
+        let events = Player::seeded(&scenario, seed).filter_map(|stamped| match stamped.event {
+            Event::Sent(sent) => Some((stamped.at.since(START) / HOUR, sent.bytes / 1_000)),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    #[test]
+    fn workdays_have_no_weekend() {
+        let line = "at 1h unknown sends 203.0.113.9:443 1 KB repeat 9 every 1d on workdays";
+        let days: Vec<i64> = sent(line, 0).iter().map(|(hour, _)| hour / 24).collect();
+        assert_eq!(days, [0, 1, 2, 3, 4, 7, 8]);
+        // Saturday begins at midnight, sixteen hours after the start of a day of the scenario.
+        let line = "at 16h unknown sends 203.0.113.9:443 1 KB repeat 7 every 1d on workdays";
+        let days: Vec<i64> = sent(line, 0).iter().map(|(hour, _)| hour / 24).collect();
+        assert_eq!(days, [0, 1, 2, 3, 6]);
+    }
+
+    #[test]
+    fn chance_moves_times_and_amounts_within_their_bounds() {
+        let line =
+            "at 1h unknown sends 203.0.113.9:443 1 MB repeat 99 every 1d jitter 5h vary 20 %";
+        let told = sent(line, 3);
+        assert_eq!(told.len(), 99);
+        for (day, (hour, kilobytes)) in (0..).zip(&told) {
+            assert!((1..6).contains(&(hour - 24 * day)), "{hour}");
+            assert!((800..=1_200).contains(kilobytes), "{kilobytes}");
+        }
+        assert_eq!(told, sent(line, 3));
+        assert_ne!(told, sent(line, 4));
+    }
+
+    #[test]
+    fn a_time_does_not_begin_before_the_last_one() {
+        let config = config::parse("test", CONFIG).unwrap();
+        let line = "at 0s unknown sends 203.0.113.9:443 1 KB repeat 9 every 1h jitter 1h";
+        let problems = Scenario::read("day.txt", line, &config).unwrap_err();
+        assert_eq!(
+            (problems.0[0].file.as_str(), problems.0[0].column),
+            ("day.txt", 67)
+        );
+    }
 }
