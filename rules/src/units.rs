@@ -22,6 +22,29 @@ pub struct Count(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Share(pub f64);
 
+/// Hours of a day, perhaps over midnight: `22:00-05:00`. The first minute is in them, the last is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours {
+    /// Minutes after midnight, 0 to 1439.
+    from: u16,
+    /// Minutes after midnight, 0 to 1440; another than `from`.
+    until: u16,
+}
+
+impl Hours {
+    /// Whether a moment of the day is in them; `time` = nanoseconds after midnight.
+    #[must_use]
+    pub fn hold(self, time: i64) -> bool {
+        let minute = time.rem_euclid(DAY) / MINUTE;
+        let (from, until) = (self.from.into(), self.until.into());
+        if from < until {
+            (from..until).contains(&minute)
+        } else {
+            minute >= from || minute < until
+        }
+    }
+}
+
 /// So much in so long: `40 MB/s`, `10 files/s`, `200 MB/d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -280,6 +303,44 @@ impl Share {
     }
 }
 
+impl fmt::Display for Hours {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, until } = self;
+        let (from, until) = ((from / 60, from % 60), (until / 60, until % 60));
+        write!(
+            out,
+            "{:02}:{:02}-{:02}:{:02}",
+            from.0, from.1, until.0, until.1
+        )
+    }
+}
+
+impl FromStr for Hours {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hours = || {
+            let (from, until) = text.split_once('-')?;
+            let (from, until) = (minute_of_day(from)?, minute_of_day(until)?);
+            (from < 24 * 60 && from != until).then_some(Self { from, until })
+        };
+        hours().ok_or_else(|| {
+            format!("'{text}' are no hours of a day; write for instance '22:00-05:00'")
+        })
+    }
+}
+
+/// `05:30` as minutes after midnight; `24:00` is the day's end.
+fn minute_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let two = |digits: &str| {
+        let fits = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        fits.then(|| digits.parse::<u16>().ok()).flatten()
+    };
+    let minute = two(hours)? * 60 + two(minutes).filter(|minutes| *minutes < 60)?;
+    (minute <= 24 * 60).then_some(minute)
+}
+
 impl FromStr for Share {
     type Err = String;
 
@@ -377,6 +438,29 @@ mod tests {
             Err(message) => message,
         };
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn hours_of_a_day() {
+        check::<Hours>("22:00-05:30", "22:00-05:30");
+        check::<Hours>("00:00-24:00", "00:00-24:00");
+        let wrong =
+            |text| format!("'{text}' are no hours of a day; write for instance '22:00-05:00'");
+        for text in [
+            "",
+            "22-05",
+            "24:00-05:00",
+            "25:00-05:00",
+            "5:00-6:00",
+            "05:60-06:00",
+            "05:00-05:00",
+        ] {
+            check::<Hours>(text, &wrong(text));
+        }
+        let night: Hours = "22:00-05:30".parse().unwrap();
+        let at = |hour: i64, minute: i64| night.hold(hour * HOUR + minute * MINUTE);
+        assert!(at(22, 0) && at(0, 0) && at(5, 29) && at(46, 0));
+        assert!(!at(21, 59) && !at(5, 30) && !at(12, 0));
     }
 
     #[test]

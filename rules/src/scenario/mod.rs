@@ -1,7 +1,8 @@
 //! The scenario language: a leak or a normal day in a few lines, run in virtual time.
 //!
-//! A line is `at TIME SUBJECT VERB …`, and may end with `repeat N every TIME [on workdays] [jitter TIME] [vary N %]`: each
-//! time begins up to `jitter` late, by chance, and moves up to `vary` more or less. A scenario begins on a Monday at 08:00.
+//! A line is `at TIME SUBJECT VERB …`, and may end with `repeat N every TIME [between HOURS] [on workdays] [jitter TIME]
+//! [vary N %]`: those that fall out of the hours or days are left out, each begins up to `jitter` late, by chance, and moves
+//! up to `vary` more or less. A scenario begins on a Monday at 08:00.
 //!
 //! ```text
 //! at 0s  session login:alice reads ekg 40 MB/s in files of 1 MB for 60s
@@ -9,6 +10,7 @@
 //! at 0s  session login:alice reads below ekg 40 MB/s for 60s
 //! at 60s session login:alice sends 203.0.113.9:443 900 KB repeat 1000 every 2s
 //! at 14h session unit:restic.service reads ekg 20 GB in files of 20 MB repeat 22 every 1d on workdays jitter 20m vary 30 %
+//! at 0s  session unit:orthanc.service serves 10.1.2.3 500 MB repeat 4320 every 10m between 07:00-19:00 on workdays
 //! at 60s session login:alice writes /tmp/a.tar 20 MB/s for 10s
 //! at 90s session login:bob reads file /tmp/a.tar 20 MB/s for 10s
 //! at 90s session login:bob passes session login:carol 1 MB
@@ -30,6 +32,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::{self, Config};
 use crate::event::{GapKind, Name, Origin};
 use crate::problem::{Problem, Problems};
+use crate::units::Hours;
 use crate::yaml::At;
 
 mod block;
@@ -115,6 +118,8 @@ pub struct Line {
     pub jitter: i64,
     /// Each time moves up to this much more or less, by chance. Per cent, at most 100.
     pub vary: u8,
+    /// Only in these hours of a day; absent = in all.
+    pub between: Option<Hours>,
     /// Not on Saturday and Sunday.
     pub workdays: bool,
     /// What.

@@ -78,6 +78,7 @@ impl Words<'_> {
             every: 0,
             jitter: 0,
             vary: 0,
+            between: None,
             workdays: false,
             act,
         };
@@ -107,6 +108,9 @@ impl Words<'_> {
         line.times = u32::try_from(self.parse::<Count>("how often")?.0).unwrap_or(u32::MAX);
         self.keyword("every")?;
         line.every = self.span("from one to the next")?;
+        if self.take("between") {
+            line.between = Some(self.parse("hours of a day")?);
+        }
         if self.take("on") {
             self.keyword("workdays")?;
             line.workdays = true;

@@ -18,8 +18,8 @@ use crate::units::{DAY, HOUR};
 pub const START: Stamp = Stamp(DAY);
 /// Wall time at the start: Monday, 2026-11-23, 08:00 UTC, in nanoseconds.
 const START_WALL: i64 = 1_795_420_800 * SECOND;
-/// From the start to the first midnight.
-const FIRST_MIDNIGHT: i64 = 16 * HOUR;
+/// The time of the day at the start.
+const FIRST_HOUR: i64 = 8 * HOUR;
 
 /// Payload of a TCP segment on Ethernet, and the headers before it, bytes.
 const SEGMENT: u64 = 1_448;
@@ -90,7 +90,7 @@ impl<'a> Player<'a> {
             let next = begin(lines, self.chance, due.line, due.run + 1);
             self.due.push(Reverse(next));
         }
-        if line.workdays && is_weekend(due.at) {
+        if due.tick == 0 && !happens(line, due.at) {
             return;
         }
         let rhythm = rhythm(&line.act);
@@ -250,10 +250,11 @@ fn begin(lines: &[Line], chance: Chance, line: usize, run: u32) -> Due {
     }
 }
 
-/// The first day is a Monday.
-fn is_weekend(at: Stamp) -> bool {
-    let days = (at.since(START) + DAY - FIRST_MIDNIGHT) / DAY;
-    days % 7 >= 5
+/// Whether a line begins at this time of the week, or is left out.
+fn happens(line: &Line, at: Stamp) -> bool {
+    let since_monday = at.since(START) + FIRST_HOUR;
+    let is_weekend = since_monday / DAY % 7 >= 5;
+    !(line.workdays && is_weekend) && line.between.is_none_or(|hours| hours.hold(since_monday))
 }
 
 /// When a line says something.
@@ -390,6 +391,14 @@ mod tests {
         let line = "at 16h unknown sends 203.0.113.9:443 1 KB repeat 7 every 1d on workdays";
         let days: Vec<i64> = sent(line, 0).iter().map(|(hour, _)| hour / 24).collect();
         assert_eq!(days, [0, 1, 2, 3, 6]);
+    }
+
+    #[test]
+    fn hours_may_lie_over_midnight() {
+        let line =
+            "at 0s unknown sends 203.0.113.9:443 1 KB repeat 48 every 1h between 22:00-02:00";
+        let hours: Vec<i64> = sent(line, 0).iter().map(|(hour, _)| *hour).collect();
+        assert_eq!(hours, [14, 15, 16, 17, 38, 39, 40, 41]);
     }
 
     #[test]
