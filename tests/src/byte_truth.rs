@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jaga_rules::event::{Actor, Event, Pass, Place, Sender, Stamped};
 
+use crate::table::aligned;
 use crate::truth::drive::Deed;
 use crate::truth::{Bench, Family, Way, datagram};
 
@@ -292,20 +293,4 @@ const HEAD: &str = "\
 pub fn ways() -> impl Iterator<Item = (Family, &'static Way)> {
     let families = Family::ALL.into_iter();
     families.flat_map(|family| family.ways().map(move |way| (family, way)))
-}
-
-/// Columns as wide as their widest cell, two spaces between them.
-fn aligned(rows: &[[&str; RUNGS + 1]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; RUNGS + 1] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in rows {
-        let cells = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}  "));
-        text.push_str(cells.collect::<String>().trim_end());
-        text.push('\n');
-    }
-    text
 }

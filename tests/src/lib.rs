@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod byte_truth;
 pub mod daemons;
+pub mod detection;
 pub mod disk;
 pub mod fuzz;
 pub mod guest;
@@ -12,6 +13,7 @@ pub mod net;
 pub mod process;
 pub mod program;
 pub mod sink;
+pub mod table;
 pub mod truth;
 pub mod wait;
 pub mod ways_out;

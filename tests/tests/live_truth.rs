@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use jaga::tape::Tape;
 use jaga_rules::event::{Event, Stamped};
 use jaga_tests::agent::Agent;
-use jaga_tests::byte_truth::{self, Booked, Column, RUNGS, names_of_unseen, table, ways};
+use jaga_tests::byte_truth::{self, Booked, Column, RUNGS, names_of_unseen, ways};
 use jaga_tests::guest::{self, Guest};
 use jaga_tests::net::{OUT, OUT6};
 use jaga_tests::process::Running;
 use jaga_tests::program;
+use jaga_tests::table;
 use jaga_tests::truth::drive::Deed;
 use jaga_tests::truth::{Bench, Family, Way, place};
 use jaga_tests::wait::until;
@@ -60,7 +61,7 @@ fn what_is_booked_in_a_guest_is_what_was_read_and_sent() {
 /// What the table says is not seen, the user is told by `jaga check`, under the same name.
 #[test]
 fn what_the_table_does_not_see_is_said_by_check() {
-    let table = fs::read_to_string(program::root().join(GOLDEN)).unwrap();
+    let table = table::kept(GOLDEN);
     // What rung 2 does not see, the guest's own says.
     let [rung_1, _, rung_3, rung_4] = byte_truth::columns(&table);
     assert!(names_of_unseen(&rung_1).contains("tmpfs"), "{rung_1:?}");
@@ -101,24 +102,11 @@ fn all_said(column: &Column, check: &str) {
 
 /// Compares the columns that could be made here; the others are taken to be as they are kept.
 fn compare(columns: [Option<Column>; RUNGS]) {
-    let golden = program::root().join(GOLDEN);
-    let kept = fs::read_to_string(&golden).unwrap_or_default();
-    let mut all = byte_truth::columns(&kept);
+    let mut all = byte_truth::columns(&table::kept(GOLDEN));
     for (column, made) in all.iter_mut().zip(columns) {
         *column = made.unwrap_or_else(|| std::mem::take(column));
     }
-    let table = table(&all);
-    if std::env::var_os("JAGA_BLESS").is_some() {
-        fs::write(&golden, &table).unwrap();
-    }
-    let lines = table.lines().zip(kept.lines());
-    for (new, old) in lines.filter(|(new, old)| new != old) {
-        eprintln!("was {old}\nis  {new}");
-    }
-    assert_eq!(
-        table, kept,
-        "{GOLDEN} is otherwise; JAGA_BLESS=1 writes it anew"
-    );
+    table::compare(GOLDEN, &byte_truth::table(&all));
 }
 
 /// eBPF by tracepoints, on this machine's kernel.

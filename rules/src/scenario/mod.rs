@@ -45,7 +45,7 @@ mod world;
 
 pub use block::Block;
 pub use play::Player;
-pub use run::{Failure, check, render, run};
+pub use run::{Failure, check, render, run, run_seeded};
 use words::Mistake;
 
 /// A test inside a rule file, checked: it can be run.

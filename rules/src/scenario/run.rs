@@ -72,9 +72,21 @@ pub fn check(file: &str, text: &str, test: &RuleTest) -> Result<(), Failure> {
 /// # Errors
 /// The set-up's problems.
 pub fn run(setup: &Setup, scenario: &Scenario) -> Result<Vec<Transition>, Problems> {
+    run_seeded(setup, scenario, 0)
+}
+
+/// The same, with other chances for each seed.
+///
+/// # Errors
+/// The set-up's problems.
+pub fn run_seeded(
+    setup: &Setup,
+    scenario: &Scenario,
+    seed: u64,
+) -> Result<Vec<Transition>, Problems> {
     let mut engine = Engine::new(SEED, setup)?;
     let mut output = Output::default();
-    for event in Player::new(scenario) {
+    for event in Player::seeded(scenario, seed) {
         wake(&mut engine, event.at, &mut output, WAKES);
         engine.step(&event, &mut output);
     }
