@@ -14,6 +14,23 @@ pub const RELAYS_LIMIT: usize = 4_096;
 /// A relay that was seen counts as one for this long after it was last spoken to, nanoseconds: 24 h.
 const RELAY_LIFE: i64 = 24 * 3600 * crate::event::SECOND;
 
+/// The time that a clock on the wall shows, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Wall {
+    /// The time.
+    pub time: jiff::Timestamp,
+    /// The clock was set a short while ago.
+    pub is_doubted: bool,
+}
+
+impl Wall {
+    /// The day, UTC.
+    #[must_use]
+    pub fn today(self) -> jiff::civil::Date {
+        self.time.to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+}
+
 /// What the configuration and the wire tell about addresses.
 #[derive(Debug)]
 pub struct Scopes {
@@ -55,14 +72,14 @@ impl Scopes {
         names: &Names,
         flow: &Flow,
         member: Option<&Member>,
-        today: Option<jiff::civil::Date>,
+        wall: Option<Wall>,
         at: Stamp,
     ) -> Option<(Scope, Option<usize>)> {
         let remote = SocketAddr::new(canonical(flow.remote.ip()), flow.remote.port());
         if stays_here(canonical(flow.local.ip()), remote.ip()) {
             return None;
         }
-        if let Some(index) = contract(&config.contracts, names, remote, member, today) {
+        if let Some(index) = contract(&config.contracts, names, remote, member, wall) {
             return Some((Scope::Contract, Some(index)));
         }
         if !config.internal.iter().any(|net| net.contains(&remote.ip())) {
@@ -132,16 +149,27 @@ fn contract(
     names: &Names,
     remote: SocketAddr,
     member: Option<&Member>,
-    today: Option<jiff::civil::Date>,
+    wall: Option<Wall>,
 ) -> Option<usize> {
     let member = member?;
     contracts.iter().position(|contract| {
         contract.to.iter().any(|target| target.holds(remote))
-            && contract
-                .until
-                .is_none_or(|until| today.is_some_and(|today| today <= until))
             && is_who(contract, names, member)
+            && is_in_time(contract, wall)
     })
+}
+
+/// In its hours, and not expired. A clock that was set a moment ago opens no hours: whoever sets it may want them.
+fn is_in_time(contract: &Contract, wall: Option<Wall>) -> bool {
+    let in_hours = |wall: Wall| match &contract.when {
+        Some(when) => !wall.is_doubted && when.holds(wall.time),
+        None => true,
+    };
+    let until = contract.until;
+    match wall {
+        Some(wall) => until.is_none_or(|until| wall.today() <= until) && in_hours(wall),
+        None => until.is_none() && contract.when.is_none(),
+    }
 }
 
 /// Everything that the contract names must hold. A contract that names nobody is nobody's.

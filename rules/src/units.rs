@@ -32,6 +32,12 @@ pub struct Hours {
 }
 
 impl Hours {
+    /// Whether those that a moment of the day may be in began on the day before.
+    #[must_use]
+    pub fn began_yesterday(self, time: i64) -> bool {
+        self.from > self.until && time.rem_euclid(DAY) / MINUTE < self.until.into()
+    }
+
     /// Whether a moment of the day is in them; `time` = nanoseconds after midnight.
     #[must_use]
     pub fn hold(self, time: i64) -> bool {

@@ -96,7 +96,9 @@ impl Host {
             };
             (read("netstat"), read("snmp"))
         });
-        column(&extended, "IpExt:", "InOctets") - HEADERS * column(&plain, "Ip:", "InReceives")
+        // A host that has got nothing but resets, whose headers are shorter, has got no payload.
+        let headers = HEADERS * column(&plain, "Ip:", "InReceives");
+        column(&extended, "IpExt:", "InOctets").saturating_sub(headers)
     }
 
     /// Lets it pass on what is not its own, as a router does.

@@ -7,6 +7,7 @@ use globset::GlobMatcher;
 use super::file::date;
 use super::glob::{name_glob, path_glob, unit_glob};
 use super::store::label;
+use super::when::when;
 use super::{Contract, Who};
 use crate::yaml::{At, Fields};
 
@@ -68,7 +69,7 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
     let name = fields.required("name", label);
     let who = fields.required("who", who);
     let to = fields.required("to", |at| at.list(At::parse));
-    fields.not_built("when", "remove it: the contract then holds at any time");
+    let when = fields.optional("when", when);
     fields.not_built("at-most", "remove it: the contract then has no limit");
     let owner = fields.required("owner", At::name);
     let until = fields.optional("until", date);
@@ -83,6 +84,7 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
         name: name?,
         who: who?,
         to: to?,
+        when,
         owner: owner?,
         until,
     })

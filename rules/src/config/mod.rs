@@ -14,9 +14,11 @@ mod file;
 pub(crate) mod glob;
 mod store;
 pub(crate) mod target;
+mod when;
 
 pub use file::{FILE, default_rules, parse};
 pub use store::{render_stores, with_stores};
+pub use when::When;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -151,6 +153,8 @@ pub struct Contract {
     pub who: Who,
     /// To whom; any of these.
     pub to: Vec<Target>,
+    /// In which hours; absent = at any time.
+    pub when: Option<When>,
     /// Whose responsibility it is.
     pub owner: Name,
     /// The last day, UTC; absent = none.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Server;
+use crate::units::DAY;
 
 impl Engine {
     pub(super) fn records_of(&self, store: NameId) -> Records {
@@ -78,9 +79,15 @@ impl Engine {
     }
 
     pub(super) fn today(&self) -> Option<jiff::civil::Date> {
+        self.wall_clock().map(Wall::today)
+    }
+
+    pub(super) fn wall_clock(&self) -> Option<Wall> {
         let wall = self.wall_offset?.saturating_add(self.now.0);
-        let timestamp = jiff::Timestamp::from_nanosecond(i128::from(wall)).ok()?;
-        Some(timestamp.to_zoned(jiff::tz::TimeZone::UTC).date())
+        Some(Wall {
+            time: jiff::Timestamp::from_nanosecond(i128::from(wall)).ok()?,
+            is_doubted: self.clock_set.is_some_and(|set| self.now.since(set) < DAY),
+        })
     }
 
     pub(super) fn domain(&mut self, name: Option<&Name>, address: IpAddr) -> NameId {

@@ -59,8 +59,10 @@ impl Engine {
         let before = self.wall_offset.replace(wall_offset);
         let step = before.map_or(0, |before| wall_offset.saturating_sub(before));
         if step.unsigned_abs() > STEP.unsigned_abs() {
+            self.clock_set = Some(self.now);
             let why = format!(
-                "the wall clock was set {} s; see who did, and check the time source",
+                "the wall clock was set {} s, and contracts with hours hold no more for 24 h; see who did, and check \
+                 the time source",
                 step / crate::event::SECOND
             );
             let gap = Gap {

@@ -9,17 +9,17 @@ impl Engine {
             Sender::Host(_) | Sender::Unknown => None,
         };
         let member = actor.and_then(|actor| self.lineage.member(actor));
-        let today = if self.config.contracts.is_empty() {
+        let wall = if self.config.contracts.is_empty() {
             None
         } else {
-            self.today()
+            self.wall_clock()
         };
         let scoped = self.scopes.of(
             &self.config,
             &self.names,
             &sent.flow,
             member,
-            today,
+            wall,
             self.now,
         );
         let Some((scope, contract)) = scoped else {

@@ -21,7 +21,7 @@ use crate::output::{AlertState, Output, Rows, Snapshot};
 use crate::problem::Problems;
 use crate::remote_names::RemoteNames;
 use crate::rule::{Amount, Scope};
-use crate::scope::Scopes;
+use crate::scope::{Scopes, Wall};
 use crate::tally::{Counted, Counter, Length, Tally};
 use crate::totals::Totals;
 
@@ -46,6 +46,8 @@ pub struct Engine {
     config: Config,
     now: Stamp,
     wall_offset: Option<i64>,
+    /// When the wall clock was last set by more than a minute.
+    clock_set: Option<Stamp>,
     names: Names,
     lineage: Lineage,
     holdings: Holdings,

@@ -262,6 +262,73 @@ fn contract_relay_internal_external() {
     assert_eq!(exposed, [1, 0, 0, 10]);
 }
 
+/// A contract that holds from 22:00 to 05:00 UTC; what is sent under it, and what is not.
+fn sent_by_night(moments: &[(i64, Event)]) -> [u64; 2] {
+    let config = "\
+contracts:
+  - name: nightly
+    who: { unit: backup.service }
+    to: 203.0.113.77
+    owner: it-ops
+    when: 22:00-05:00 UTC
+";
+    let setup = Setup {
+        config: config.to_owned(),
+        rules: Vec::new(),
+    };
+    let mut engine = Engine::new(1, &setup).expect("it is right");
+    run(&mut engine, moments);
+    let sent = engine.snapshot().sent_bytes;
+    [0, 3].map(|scope: usize| sent[scope].1)
+}
+
+#[test]
+fn a_contract_holds_in_its_hours() {
+    let hour = 3600 * SECOND;
+    let clock = Event::Clock { wall_offset: 0 };
+    let moments = [
+        (0, clock),
+        (0, known(9)),
+        (4 * hour, sent(9, "203.0.113.77:8000", 1)),
+        (5 * hour, sent(9, "203.0.113.77:8000", 10)),
+        (22 * hour - 1, sent(9, "203.0.113.77:8000", 100)),
+        (22 * hour, sent(9, "203.0.113.77:8000", 1_000)),
+    ];
+    assert_eq!(sent_by_night(&moments), [1_001, 110]);
+    // Where the time is not known, they have not come.
+    assert_eq!(sent_by_night(&moments[1..]), [0, 1_111]);
+}
+
+#[test]
+fn a_clock_that_was_set_opens_no_hours() {
+    let hour = 3600 * SECOND;
+    let set = |hours: i64| Event::Clock {
+        wall_offset: hours * hour,
+    };
+    let moments = [
+        (0, set(0)),
+        (0, known(9)),
+        // At noon somebody makes it 22:00, and later noon again.
+        (12 * hour, set(10)),
+        (12 * hour, sent(9, "203.0.113.77:8000", 1)),
+        (13 * hour, set(0)),
+        (22 * hour, sent(9, "203.0.113.77:8000", 10)),
+        (46 * hour, sent(9, "203.0.113.77:8000", 100)),
+    ];
+    assert_eq!(sent_by_night(&moments), [100, 11]);
+    // A minute is drift.
+    let drift = Event::Clock {
+        wall_offset: 60 * SECOND,
+    };
+    let moments = [
+        (0, set(0)),
+        (0, known(9)),
+        (22 * hour, drift),
+        (23 * hour, sent(9, "203.0.113.77:8000", 1)),
+    ];
+    assert_eq!(sent_by_night(&moments), [1, 0]);
+}
+
 #[test]
 fn a_tunnel_that_is_used_stays_a_relay() {
     let hour = 3600 * SECOND;

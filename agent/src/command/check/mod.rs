@@ -90,7 +90,12 @@ fn contracts(file: &Path, config: &Config, today: Date) -> bool {
             || "without an end".to_owned(),
             |until| format!("until {until}"),
         );
-        println!("  {}: in force {until}, {}", contract.name, contract.owner);
+        let when = contract.when.as_ref();
+        let when = when.map_or_else(String::new, |when| format!("{when}, "));
+        println!(
+            "  {}: in force {when}{until}, {}",
+            contract.name, contract.owner
+        );
     }
     tell(&warning::contracts(file, config, today))
 }
