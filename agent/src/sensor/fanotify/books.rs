@@ -69,6 +69,10 @@ struct Reader {
     rchar: u64,
     /// Bytes that it has read and no file has got yet.
     pool: u64,
+    /// When it was looked at last, a file was just being closed.
+    closing: bool,
+    /// What was left then, which no file but one whose events come late can have got.
+    rest: u64,
     /// Bytes that files have got, at their close, since it is followed.
     given: u64,
     /// Looks since it had a file open.
@@ -153,6 +157,8 @@ impl Books {
             rchar: rchar.unwrap_or(0),
             // It may have read this file and others before anybody looked.
             pool: rchar.unwrap_or(0),
+            closing: false,
+            rest: 0,
             given: 0,
             idle: 0,
             gone: 0,
@@ -271,15 +277,19 @@ impl Books {
         })
     }
 
-    /// What a process that has files open has read of them since it was last looked at.
+    /// What a process that has files open has read of them since it was last looked at. Unless events wait to be taken,
+    /// [`Self::forget_rest`] comes next.
     pub fn looked_at(&mut self, pid: u32, rchar: u64, stands: &[(FileId, Stand)]) -> Vec<Estimate> {
         let Some(reader) = self.readers.get_mut(&pid) else {
             return Vec::new();
         };
         let mut told = Vec::new();
+        // Two looks later no event is late.
+        reader.pool = reader.pool.saturating_sub(reader.rest);
         reader.sample(Some(rchar));
         reader.idle += u16::from(reader.open.is_empty());
-        let (mut still, mut closing) = (Vec::new(), false);
+        let mut still = Vec::new();
+        reader.closing = false;
         for (file, stand) in stands {
             let Some(open) = reader.open.get_mut(file) else {
                 continue;
@@ -308,7 +318,7 @@ impl Books {
                     open.left()
                 }
                 Stand::Nowhere => {
-                    closing |= open.missing == 0;
+                    reader.closing |= open.missing == 0;
                     open.missing = open.missing.max(1);
                     0
                 }
@@ -324,6 +334,7 @@ impl Books {
         // Reads at a place of their own (pread) move no position: these files share what is left.
         let now = reader.unexplained();
         let share = reader.pool / (still.len() as u64).max(1);
+        let mut shared = 0;
         for file in still {
             if let Some(open) = reader.open.get_mut(&file) {
                 // What it read before it opened the file is no trace of it.
@@ -336,14 +347,23 @@ impl Books {
                 } else {
                     share.min(since).min(open.left())
                 };
+                shared += bytes;
                 told.extend(open.book(reader.by, bytes));
             }
         }
-        // What it read of a file that it has just closed is told with the close.
-        if !closing {
-            reader.pool = 0;
-        }
+        reader.pool = reader.pool.saturating_sub(shared);
+        reader.rest = reader.pool;
         told
+    }
+
+    /// What a process has read of nobody knows what, when it was looked at last, is of no file. But where events wait, it
+    /// may be of a file whose open is among them; and of one that it has just closed it is told with the close.
+    pub fn forget_rest(&mut self, pid: u32) {
+        if let Some(reader) = self.readers.get_mut(&pid)
+            && !reader.closing
+        {
+            (reader.pool, reader.rest) = (0, 0);
+        }
     }
 
     /// Forgets who is gone, and who has had nothing open for long.
@@ -384,9 +404,16 @@ mod tests {
         let mut books = Books::default();
         books.opened(7, BY, Some(0), seen(9, 1));
         books.closed(7, BY, Some(5_000), seen(9, 1));
-        books.looked_at(7, 5_000, &[]);
+        look(&mut books, 5_000, &[]);
         books.opened(7, BY, Some(5_000), seen(1, 1_000));
         books
+    }
+
+    /// Looks at process 7 while no events wait.
+    fn look(books: &mut Books, rchar: u64, stands: &[(FileId, Stand)]) -> Vec<Estimate> {
+        let told = books.looked_at(7, rchar, stands);
+        books.forget_rest(7);
+        told
     }
 
     fn bytes(told: impl IntoIterator<Item = Estimate>) -> u64 {
@@ -437,7 +464,7 @@ mod tests {
         let mut books = Books::default();
         books.opened(7, BY, Some(2_797), big);
         let at_start = [(big.file, Stand::At(0))];
-        assert_eq!(bytes(books.looked_at(7, 2_797, &at_start)), 0);
+        assert_eq!(bytes(look(&mut books, 2_797, &at_start)), 0);
         assert_eq!(bytes(books.closed(7, BY, Some(2_797), big)), 1 << 20);
         // Nor what it reads of another: a clone of it, or the layer below.
         let mut books = Books::default();
@@ -456,7 +483,7 @@ mod tests {
     fn what_was_read_before_a_look_that_a_close_overtook_is_told_with_the_close() {
         let mut books = books();
         let nowhere = [(seen(1, 1_000).file, Stand::Nowhere)];
-        let read_before = books.looked_at(7, 5_400, &nowhere);
+        let read_before = look(&mut books, 5_400, &nowhere);
         assert_eq!(bytes(read_before), 0);
         assert_eq!(bytes(books.closed(7, BY, Some(5_900), seen(1, 1_000))), 900);
     }
@@ -476,13 +503,10 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         assert_eq!(
-            bytes(books.looked_at(7, 5_400, &[(file, Stand::At(400))])),
+            bytes(look(&mut books, 5_400, &[(file, Stand::At(400))])),
             400
         );
-        assert_eq!(
-            bytes(books.looked_at(7, 5_400, &[(file, Stand::At(400))])),
-            0
-        );
+        assert_eq!(bytes(look(&mut books, 5_400, &[(file, Stand::At(400))])), 0);
         assert_eq!(bytes(books.closed(7, BY, Some(6_000), seen(1, 1_000))), 600);
     }
 
@@ -491,9 +515,20 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         let still = [(file, Stand::At(0))];
-        assert_eq!(bytes(books.looked_at(7, 5_700, &still)), 700);
-        assert_eq!(bytes(books.looked_at(7, 9_000, &still)), 300);
-        assert_eq!(bytes(books.looked_at(7, 10_000, &still)), 0);
+        assert_eq!(bytes(look(&mut books, 5_700, &still)), 700);
+        assert_eq!(bytes(look(&mut books, 9_000, &still)), 300);
+        assert_eq!(bytes(look(&mut books, 10_000, &still)), 0);
+    }
+
+    #[test]
+    fn what_was_read_of_a_file_whose_open_is_not_taken_yet_is_kept_for_it() {
+        let mut books = books();
+        // It has closed its file, and read 800 bytes of the next one.
+        books.closed(7, BY, Some(5_000), seen(1, 1_000));
+        assert_eq!(bytes(books.looked_at(7, 5_800, &[])), 0);
+        books.opened(7, BY, Some(6_000), seen(2, 1_000));
+        let read = books.closed(7, BY, Some(6_000), seen(2, 1_000));
+        assert_eq!(bytes(read), 1_000);
     }
 
     #[test]
@@ -501,13 +536,13 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         let still = [(file, Stand::At(0))];
-        assert_eq!(bytes(books.looked_at(7, 5_000, &still)), 0);
+        assert_eq!(bytes(look(&mut books, 5_000, &still)), 0);
         // Taken to be mapped; but its first page was on its way from the disk.
-        assert_eq!(bytes(books.looked_at(7, 5_000, &still)), 1_000);
+        assert_eq!(bytes(look(&mut books, 5_000, &still)), 1_000);
         let read = [(file, Stand::At(600))];
-        assert_eq!(bytes(books.looked_at(7, 5_600, &read)), 0);
+        assert_eq!(bytes(look(&mut books, 5_600, &read)), 0);
         let further = [(file, Stand::At(1_000))];
-        assert_eq!(bytes(books.looked_at(7, 6_000, &further)), 0);
+        assert_eq!(bytes(look(&mut books, 6_000, &further)), 0);
         assert_eq!(bytes(books.closed(7, BY, Some(6_000), seen(1, 1_000))), 0);
     }
 
@@ -516,7 +551,7 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         assert_eq!(
-            bytes(books.looked_at(7, 5_000, &[(file, Stand::At(300))])),
+            bytes(look(&mut books, 5_000, &[(file, Stand::At(300))])),
             300
         );
         assert_eq!(bytes(books.closed(7, BY, Some(5_000), seen(1, 1_000))), 700);
@@ -527,7 +562,7 @@ mod tests {
         let mut books = books();
         let file = seen(1, 1_000).file;
         let nowhere = [(file, Stand::Nowhere)];
-        let told = [0; 3].map(|_| bytes(books.looked_at(7, 5_000, &nowhere)));
+        let told = [0; 3].map(|_| bytes(look(&mut books, 5_000, &nowhere)));
         assert_eq!(told, [0, 1_000, 0]);
     }
 
@@ -553,7 +588,7 @@ mod tests {
         let file = seen(1, 1_000).file;
         books.was_open(7, BY, Some(50_000), seen(1, 1_000), 600);
         assert_eq!(
-            bytes(books.looked_at(7, 50_100, &[(file, Stand::At(700))])),
+            bytes(look(&mut books, 50_100, &[(file, Stand::At(700))])),
             100
         );
     }
@@ -562,7 +597,7 @@ mod tests {
     fn what_was_read_before_a_file_was_opened_again_is_not_of_it() {
         let mut books = books();
         books.closed(7, BY, Some(6_000), seen(1, 1_000));
-        books.looked_at(7, 90_000, &[]);
+        look(&mut books, 90_000, &[]);
         books.forget(|_| false);
         books.opened(7, BY, Some(90_100), seen(1, 1_000));
         let read = books.closed(7, BY, Some(90_150), seen(1, 1_000));

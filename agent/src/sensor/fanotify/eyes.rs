@@ -299,6 +299,9 @@ impl Eyes {
             for read in self.books.looked_at(pid, rchar, &stands) {
                 self.count_read(Some(read));
             }
+            if !self.group.has_events() {
+                self.books.forget_rest(pid);
+            }
         }
         self.met.clear();
         self.books.forget(|pid| look::life(pid).is_none());

@@ -4,9 +4,11 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What is listened for. Never FAN_ACCESS, which slows each read, and nothing that waits for an answer.
 const MASK: u64 = libc::FAN_OPEN | libc::FAN_CLOSE_WRITE | libc::FAN_CLOSE_NOWRITE;
@@ -62,6 +64,12 @@ impl Group {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             other => other,
         }
+    }
+
+    /// Whether events wait to be read. What cannot be told is taken to be so.
+    pub(super) fn has_events(&self) -> bool {
+        let mut waits = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        poll(&mut waits, PollTimeout::ZERO).map_or(true, |ready| ready > 0)
     }
 
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
