@@ -108,7 +108,7 @@ fn week(text: &str) -> Option<[bool; 7]> {
 /// From the database that the program brings along: the host's own may be old, missing, or changed.
 fn zone(at: At<'_>, name: &str) -> Option<TimeZone> {
     let zones = TimeZoneDatabase::bundled();
-    if let Ok(zone) = zones.get(name) {
+    if let Some(zone) = zones.get(name).ok().filter(|zone| !zone.is_unknown()) {
         return Some(zone);
     }
     let known: Vec<String> = zones.available().map(|zone| zone.to_string()).collect();

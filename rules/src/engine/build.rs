@@ -32,6 +32,7 @@ impl Engine {
             config,
             now: Stamp(i64::MIN),
             wall_offset: None,
+            clock_base: None,
             clock_set: None,
             names,
             lineage: Lineage::new(seed),

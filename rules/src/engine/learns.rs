@@ -1,6 +1,7 @@
 //! What the engine learns beside data: names, relays, clocks, gaps.
 
 use super::*;
+use crate::units::DAY;
 
 impl Engine {
     pub(super) fn fact(&mut self, fact: &Fact, output: &mut Output) {
@@ -56,9 +57,16 @@ impl Engine {
 
     pub(super) fn clock(&mut self, wall_offset: i64, output: &mut Output) {
         const STEP: i64 = 60 * crate::event::SECOND;
-        let before = self.wall_offset.replace(wall_offset);
-        let step = before.map_or(0, |before| wall_offset.saturating_sub(before));
+        let before = self.wall_offset.replace(wall_offset).unwrap_or(wall_offset);
+        // Many small steps are a large one.
+        let (since, base) = self
+            .clock_base
+            .filter(|(since, _)| self.now.since(*since) < DAY)
+            .unwrap_or((self.now, before));
+        self.clock_base = Some((since, base));
+        let step = wall_offset.saturating_sub(base);
         if step.unsigned_abs() > STEP.unsigned_abs() {
+            self.clock_base = Some((self.now, wall_offset));
             self.clock_set = Some(self.now);
             let why = format!(
                 "the wall clock was set {} s, and contracts with hours hold no more for 24 h; see who did, and check \

@@ -46,6 +46,8 @@ pub struct Engine {
     config: Config,
     now: Stamp,
     wall_offset: Option<i64>,
+    /// Since when, a day ago at most, and from where steps of the wall clock are added up.
+    clock_base: Option<(Stamp, i64)>,
     /// When the wall clock was last set by more than a minute.
     clock_set: Option<Stamp>,
     names: Names,

@@ -316,6 +316,16 @@ fn a_clock_that_was_set_opens_no_hours() {
         (46 * hour, sent(9, "203.0.113.77:8000", 100)),
     ];
     assert_eq!(sent_by_night(&moments), [100, 11]);
+    // In steps of a minute.
+    let mut moments = vec![(0, set(0)), (0, known(9))];
+    moments.extend((1..=600).map(|minute| {
+        let clock = Event::Clock {
+            wall_offset: minute * 60 * SECOND,
+        };
+        (12 * hour + minute * SECOND, clock)
+    }));
+    moments.push((12 * hour + 601 * SECOND, sent(9, "203.0.113.77:8000", 1)));
+    assert_eq!(sent_by_night(&moments), [0, 1]);
     // A minute is drift.
     let drift = Event::Clock {
         wall_offset: 60 * SECOND,

@@ -67,19 +67,38 @@ pub struct Books {
 struct Reader {
     by: By,
     rchar: u64,
-    /// Bytes that it has read and no file has got yet.
-    pool: u64,
+    pool: Pool,
     /// When it was looked at last, a file was just being closed.
     closing: bool,
-    /// What was left then, which no file but one whose events come late can have got.
-    rest: u64,
-    /// Bytes that files have got, at their close, since it is followed.
-    given: u64,
     /// Looks since it had a file open.
     idle: u16,
     /// Looks since it is gone.
     gone: u8,
     open: BTreeMap<FileId, Open>,
+}
+
+/// Bytes that a process has read.
+#[derive(Debug, Default)]
+struct Pool {
+    /// That no file has got yet.
+    left: u64,
+    /// Of these, what was left at the last look already: only a file whose events come late can get it.
+    rest: u64,
+    /// That files have got, since the process is followed.
+    given: u64,
+}
+
+impl Pool {
+    /// A file gets so many, of which some may not be known to have been read.
+    fn give(&mut self, bytes: u64) {
+        self.given += bytes.min(self.left);
+        self.take(bytes);
+    }
+
+    fn take(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+        self.rest = self.rest.saturating_sub(bytes);
+    }
 }
 
 #[derive(Debug)]
@@ -135,14 +154,14 @@ impl Open {
 impl Reader {
     fn sample(&mut self, rchar: Option<u64>) {
         if let Some(rchar) = rchar {
-            self.pool += rchar.saturating_sub(self.rchar);
+            self.pool.left += rchar.saturating_sub(self.rchar);
             self.rchar = rchar;
         }
     }
 
     /// What it has read of nobody knows what.
     fn unexplained(&self) -> u64 {
-        self.rchar.saturating_sub(self.given)
+        self.rchar.saturating_sub(self.pool.given)
     }
 }
 
@@ -156,10 +175,11 @@ impl Books {
             by,
             rchar: rchar.unwrap_or(0),
             // It may have read this file and others before anybody looked.
-            pool: rchar.unwrap_or(0),
+            pool: Pool {
+                left: rchar.unwrap_or(0),
+                ..Pool::default()
+            },
             closing: false,
-            rest: 0,
-            given: 0,
             idle: 0,
             gone: 0,
             open: BTreeMap::new(),
@@ -195,7 +215,7 @@ impl Books {
         {
             (open.position, open.booked) = (position, position);
             open.still = STILL; // a service has its files open for years
-            reader.pool = 0;
+            reader.pool.left = 0;
         }
     }
 
@@ -209,9 +229,8 @@ impl Books {
         reader.sample(rchar);
         let now = reader.unexplained();
         let Some(open) = reader.open.get_mut(&seen.file) else {
-            let bytes = at_most(seen.size, reader.pool, rchar.is_none());
-            reader.given += bytes.min(reader.pool);
-            reader.pool = reader.pool.saturating_sub(bytes);
+            let bytes = at_most(seen.size, reader.pool.left, rchar.is_none());
+            reader.pool.give(bytes);
             return (bytes > 0).then_some(Estimate { by, seen, bytes });
         };
         open.seen.size = open.seen.size.max(seen.size);
@@ -219,11 +238,10 @@ impl Books {
         let no_trace = now <= open.unexplained && open.booked == 0;
         let bytes = at_most(
             open.left(),
-            reader.pool,
+            reader.pool.left,
             rchar.is_none() || no_trace || open.elsewhere,
         );
-        reader.given += bytes.min(reader.pool);
-        reader.pool = reader.pool.saturating_sub(bytes);
+        reader.pool.give(bytes);
         // A process that is gone is called by the name that it had.
         let by = match by {
             By::Process(_) => by,
@@ -258,13 +276,13 @@ impl Books {
         let before = open.seen.size;
         let read_too = before == seen.size && open.access != Access::WritesOnly;
         let bytes = if read_too {
-            open.left().min(reader.pool)
+            open.left().min(reader.pool.left)
         } else {
             0
         };
-        // Events come late: one that was only written, and is looked at first when it is whole, takes nothing from others.
-        if open.access == Access::Reads {
-            reader.pool -= bytes;
+        // Events come late: a copy that was only written, and is looked at first when it is whole, takes nothing from others.
+        if open.access == Access::Reads || open.seen.store.is_some() {
+            reader.pool.take(bytes);
         }
         (Some(before), open.book(reader.by, bytes))
     }
@@ -285,7 +303,8 @@ impl Books {
         };
         let mut told = Vec::new();
         // Two looks later no event is late.
-        reader.pool = reader.pool.saturating_sub(reader.rest);
+        let rest = std::mem::take(&mut reader.pool.rest);
+        reader.pool.left = reader.pool.left.saturating_sub(rest);
         reader.sample(Some(rchar));
         reader.idle += u16::from(reader.open.is_empty());
         let mut still = Vec::new();
@@ -300,9 +319,9 @@ impl Books {
                     open.missing = 0;
                     let moved = position.saturating_sub(open.position);
                     open.position = *position;
-                    open.elsewhere |= moved > reader.pool;
+                    open.elsewhere |= moved > reader.pool.left;
                     // A position may be set to anywhere: no more was read than there is, or than was read of anything.
-                    let moved = moved.min(open.seen.size.max(reader.pool));
+                    let moved = moved.min(open.seen.size.max(reader.pool.left));
                     if moved == 0 {
                         still.push(*file);
                     }
@@ -323,8 +342,7 @@ impl Books {
                     0
                 }
             };
-            reader.given += bytes.min(reader.pool);
-            reader.pool = reader.pool.saturating_sub(bytes);
+            reader.pool.give(bytes);
             let bytes = match stand {
                 Stand::At(_) => open.beyond_guess(bytes),
                 Stand::WriteOnly | Stand::Nowhere => bytes,
@@ -333,7 +351,7 @@ impl Books {
         }
         // Reads at a place of their own (pread) move no position: these files share what is left.
         let now = reader.unexplained();
-        let share = reader.pool / (still.len() as u64).max(1);
+        let share = reader.pool.left / (still.len() as u64).max(1);
         let mut shared = 0;
         for file in still {
             if let Some(open) = reader.open.get_mut(&file) {
@@ -345,14 +363,15 @@ impl Books {
                     open.guessed = open.left();
                     open.guessed
                 } else {
-                    share.min(since).min(open.left())
+                    let bytes = share.min(since).min(open.left());
+                    shared += bytes;
+                    bytes
                 };
-                shared += bytes;
                 told.extend(open.book(reader.by, bytes));
             }
         }
-        reader.pool = reader.pool.saturating_sub(shared);
-        reader.rest = reader.pool;
+        reader.pool.left = reader.pool.left.saturating_sub(shared);
+        reader.pool.rest = reader.pool.left;
         told
     }
 
@@ -362,7 +381,7 @@ impl Books {
         if let Some(reader) = self.readers.get_mut(&pid)
             && !reader.closing
         {
-            (reader.pool, reader.rest) = (0, 0);
+            (reader.pool.left, reader.pool.rest) = (0, 0);
         }
     }
 
@@ -532,6 +551,36 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_dropped_once() {
+        let mut books = books();
+        books.closed(7, BY, Some(5_000), seen(1, 1_000));
+        books.looked_at(7, 5_800, &[]);
+        // This one gets what was kept; what is read after it is of another.
+        books.opened(7, BY, Some(5_800), seen(2, 800));
+        let second = books.closed(7, BY, Some(5_800), seen(2, 800));
+        books.opened(7, BY, Some(5_800), seen(3, 10_000));
+        books.opened(7, BY, Some(6_600), seen(4, 10_000));
+        let still = [3, 4].map(|inode| (seen(inode, 0).file, Stand::At(0)));
+        let looked = books.looked_at(7, 6_600, &still);
+        let third = books.closed(7, BY, Some(6_600), seen(3, 10_000));
+        assert_eq!(bytes(second), 800);
+        assert!(bytes(looked) + bytes(third) >= 800);
+    }
+
+    #[test]
+    fn guesses_of_any_size_are_no_share_of_what_was_read() {
+        let mut books = books();
+        let huge = u64::MAX / 2;
+        books.opened(7, BY, Some(5_000), seen(2, huge));
+        books.opened(7, BY, Some(5_000), seen(3, huge));
+        books.opened(7, BY, Some(5_000), seen(4, huge));
+        let still = [2, 3, 4].map(|inode| (seen(inode, 0).file, Stand::At(0)));
+        look(&mut books, 5_000, &still);
+        let guessed = look(&mut books, 5_000, &still);
+        assert_eq!(guessed.len(), 3);
+    }
+
+    #[test]
     fn a_slow_disk_makes_nothing_be_read_twice() {
         let mut books = books();
         let file = seen(1, 1_000).file;
@@ -576,8 +625,12 @@ mod tests {
     #[test]
     fn a_copy_that_is_looked_at_when_it_is_whole_takes_no_read_from_its_source() {
         let mut books = books();
-        books.opened(7, BY, Some(6_000), seen(2, 1_000));
-        books.written(7, Some(6_000), seen(2, 1_000));
+        let copy = Seen {
+            store: None,
+            ..seen(2, 1_000)
+        };
+        books.opened(7, BY, Some(6_000), copy);
+        books.written(7, Some(6_000), copy);
         let source = books.closed(7, BY, Some(6_000), seen(1, 1_000));
         assert_eq!(bytes(source), 1_000);
     }

@@ -120,6 +120,9 @@ struct Roots {
 /// Device and inode.
 type Identity = (u64, u64);
 
+/// No file has it.
+const NOBODY: Identity = (0, 0);
+
 impl Places for Roots {
     fn place(&mut self, roots: &[Root]) -> Result<(), String> {
         // Who stays is watched all the time: any mount on the host leads here, and what is opened meanwhile counts.
@@ -127,11 +130,14 @@ impl Places for Roots {
             .iter()
             .filter_map(|root| Some((&root.path, identity(&root.file)?)))
             .collect();
-        for (path, was) in std::mem::take(&mut self.watched) {
-            if stays.get(&path) != Some(&was) {
-                // It may be gone.
-                let _ = self.watcher.unwatch(&path);
-            }
+        let before = std::mem::take(&mut self.watched);
+        let goes = |(path, was): &(&PathBuf, &Identity)| stays.get(path) != Some(was);
+        let gone: Vec<&PathBuf> = before.iter().filter(goes).map(|(path, _)| path).collect();
+        // With a root the watches go that it had from one above: that one is walked anew.
+        let is_above_gone = |path: &&PathBuf| gone.iter().any(|gone| gone.starts_with(path));
+        for path in before.keys().filter(is_above_gone) {
+            // It may be gone.
+            let _ = self.watcher.unwatch(path);
         }
         let known = roots.iter().filter_map(|root| {
             let store = usize::try_from(root.store).ok()?;
@@ -142,10 +148,14 @@ impl Places for Roots {
         for root in roots {
             match self.watcher.watch(&root.path, RecursiveMode::Recursive) {
                 Ok(()) => {
-                    let identity = identity(&root.file).unwrap_or_default();
+                    let identity = identity(&root.file).unwrap_or(NOBODY);
                     self.watched.insert(root.path.clone(), identity);
                 }
-                Err(error) => refused.push(why_not(&root.path, &error)),
+                Err(error) => {
+                    refused.push(why_not(&root.path, &error));
+                    // Watched in part: the next time all of it is tried again.
+                    self.watched.insert(root.path.clone(), NOBODY);
+                }
             }
         }
         if refused.is_empty() {
@@ -360,6 +370,20 @@ mod tests {
         let mut source = (raised.open)().unwrap();
         fs::hard_link(path.join("deep/a"), path.join("deep/b")).unwrap();
         fs::read(path.join("deep/b")).unwrap();
+        assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 1000)]);
+    }
+
+    /// A mount below a root is a root of its own for as long as it is there.
+    #[test]
+    fn what_is_below_a_root_that_went_is_seen_by_the_one_above() {
+        let (_directory, path, raised) = listening();
+        let mut source = (raised.open)().unwrap();
+        let mut places = raised.places.unwrap();
+        places
+            .place(&[root(&path), root(&path.join("deep"))])
+            .unwrap();
+        places.place(&[root(&path)]).unwrap();
+        fs::read(path.join("deep/a")).unwrap();
         assert_eq!(told(&mut *source), [(By::Nobody, Some(3), 1000)]);
     }
 
