@@ -28,6 +28,7 @@ pub fn firing(id: &str) -> Transition {
             sessions: vec![format!("login:{id} (/usr/bin/curl, alice)")],
             destinations: vec!["203.0.113.9:443".to_owned()],
             scope: Some(Scope::External),
+            contract: None,
             bytes: 100_000_001,
             files: 700,
             estimated: false,

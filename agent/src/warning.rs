@@ -10,13 +10,15 @@ use jiff::civil::Date;
 
 use crate::blindness;
 
+pub mod contract;
+
 /// All of it. `file`: the configuration's path.
 #[must_use]
 pub fn all(file: &Path, config: &Config, today: Date) -> Vec<String> {
     [
         rules(file, config),
         stores(file, config),
-        contracts(file, config, today),
+        contract::expired(file, config, today),
         accepted(file, config, today),
     ]
     .concat()
@@ -70,25 +72,6 @@ pub fn stores(file: &Path, config: &Config) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// Contracts whose last day is over.
-#[must_use]
-pub fn contracts(file: &Path, config: &Config, today: Date) -> Vec<String> {
-    let over = config
-        .contracts
-        .iter()
-        .filter_map(|contract| Some((contract, contract.until.filter(|until| *until < today)?)));
-    over.map(|(contract, until)| {
-        format!(
-            "contract {}: expired on {until} ({}): its transfer is no longer expected; let the owner renew `until:`, or \
-             remove it, in {}",
-            contract.name,
-            contract.owner,
-            file.display()
-        )
-    })
-    .collect()
 }
 
 /// Accepted blindness whose last day is over, or that there is not.

@@ -473,6 +473,10 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowKind {
+    /// What the wall clock showed, and when it was set.
+    Clock,
+    /// What was sent under a contract, a day each.
+    Contract,
     /// What a session run holds.
     Held,
     /// What a staging file holds.

@@ -5,6 +5,7 @@ pub mod backstop;
 pub mod bucket;
 mod compile;
 pub mod config;
+pub mod contracts;
 pub mod deadline;
 pub mod engine;
 pub mod event;

@@ -27,6 +27,7 @@ impl Transition {
             sessions: &self.evidence.sessions,
             destinations: &self.evidence.destinations,
             scope: self.evidence.scope,
+            contract: self.evidence.contract.as_deref(),
             bytes: self.evidence.bytes,
             files: self.evidence.files,
             records: self.evidence.records,
@@ -61,6 +62,8 @@ struct Line<'a> {
     destinations: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<Scope>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contract: Option<&'a str>,
     bytes: u64,
     files: u64,
     records: u64,
@@ -136,6 +139,7 @@ mod tests {
             key_hash: "0badcafe".into(),
             size: 1,
             evidence: Evidence {
+                contract: None,
                 sessions: vec!["login:alice (/usr/bin/curl, alice)".into()],
                 destinations: vec!["203.0.113.9:443".into()],
                 scope: Some(Scope::External),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::contracts::Refusal;
 use crate::event::{GapKind, Name};
 use crate::hold::Amount;
 use crate::names::{NOBODY, NameId};
@@ -62,6 +63,8 @@ pub struct Observation {
     pub serves: bool,
     /// Read of a block device that the store lies on, or sent with its subvolume.
     pub below: bool,
+    /// A contract that is for these bytes and does not hold, and why.
+    pub beside: Option<(Name, Refusal)>,
     /// What kind of gap.
     pub gap: Option<GapKind>,
     /// The amounts that measures pick from.
@@ -122,6 +125,7 @@ impl Observation {
             scope: None,
             serves: false,
             below: false,
+            beside: None,
             gap: None,
             amounts: Amounts {
                 sent_bytes: 0,

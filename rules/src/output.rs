@@ -69,6 +69,9 @@ pub struct Evidence {
     /// Scope of the last byte that counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// A contract that is for this sender and destination and does not hold, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
     /// Bytes that counted since the first.
     pub bytes: u64,
     /// Distinct store files that the sessions hold.
@@ -128,6 +131,10 @@ pub struct ContractTotals {
     pub contract: Name,
     /// Bytes sent under it.
     pub sent_bytes: u64,
+    /// Of its amounts, the one of which the least is left now, bytes; absent = any amount.
+    pub limit_bytes: Option<u64>,
+    /// What is left of that.
+    pub left_bytes: Option<u64>,
     /// End of its last day, seconds since the Unix epoch; absent = none.
     pub expiry: Option<i64>,
 }

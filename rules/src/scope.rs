@@ -1,12 +1,10 @@
-//! Where a byte goes: contract, internal, relay or external.
+//! Where a byte goes: to the hospital itself, over a relay, or outside.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{Config, Contract, canonical};
+use crate::config::{Config, canonical};
 use crate::event::{Flow, Stamp};
-use crate::lineage::Member;
 use crate::map::{Map, map};
-use crate::names::{NOBODY, NameId, Names};
 use crate::rule::Scope;
 
 /// Addresses seen to be spoken to as relays, at the most; beyond, new ones are not added and counted.
@@ -64,37 +62,23 @@ impl Scopes {
         self.relays_seen.insert(address, at);
     }
 
-    /// The scope of bytes on a flow; `None` on this host itself. With the contract's index, if it is one.
+    /// The scope of bytes on a flow that are under no contract; `None` on this host itself.
     #[must_use]
-    pub fn of(
-        &mut self,
-        config: &Config,
-        names: &Names,
-        flow: &Flow,
-        member: Option<&Member>,
-        wall: Option<Wall>,
-        at: Stamp,
-    ) -> Option<(Scope, Option<usize>)> {
+    pub fn of(&mut self, config: &Config, flow: &Flow, at: Stamp) -> Option<Scope> {
         let remote = SocketAddr::new(canonical(flow.remote.ip()), flow.remote.port());
         if stays_here(canonical(flow.local.ip()), remote.ip()) {
             return None;
         }
-        if let Some(index) = contract(&config.contracts, names, remote, member, wall) {
-            return Some((Scope::Contract, Some(index)));
-        }
         if !config.internal.iter().any(|net| net.contains(&remote.ip())) {
-            return Some((Scope::External, None));
+            return Some(Scope::External);
         }
         let seen = self.still_relays(remote, at);
         let named = config.relays.iter().any(|relay| relay.holds(remote));
-        Some((
-            if seen || named {
-                Scope::Relay
-            } else {
-                Scope::Internal
-            },
-            None,
-        ))
+        Some(if seen || named {
+            Scope::Relay
+        } else {
+            Scope::Internal
+        })
     }
 
     /// The scope of bytes of nobody known, by their address alone; `None` for loopback. What no router passes on stays
@@ -142,56 +126,4 @@ fn stays_on_the_link(address: IpAddr) -> bool {
 
 fn stays_here(local: IpAddr, remote: IpAddr) -> bool {
     remote.is_loopback() || (local == remote && !local.is_unspecified())
-}
-
-fn contract(
-    contracts: &[Contract],
-    names: &Names,
-    remote: SocketAddr,
-    member: Option<&Member>,
-    wall: Option<Wall>,
-) -> Option<usize> {
-    let member = member?;
-    contracts.iter().position(|contract| {
-        contract.to.iter().any(|target| target.holds(remote))
-            && is_who(contract, names, member)
-            && is_in_time(contract, wall)
-    })
-}
-
-/// In its hours, and not expired. A clock that was set a moment ago opens no hours: whoever sets it may want them.
-fn is_in_time(contract: &Contract, wall: Option<Wall>) -> bool {
-    let in_hours = |wall: Wall| match &contract.when {
-        Some(when) => !wall.is_doubted && when.holds(wall.time),
-        None => true,
-    };
-    let until = contract.until;
-    match wall {
-        Some(wall) => until.is_none_or(|until| wall.today() <= until) && in_hours(wall),
-        None => until.is_none() && contract.when.is_none(),
-    }
-}
-
-/// Everything that the contract names must hold. A contract that names nobody is nobody's.
-fn is_who(contract: &Contract, names: &Names, member: &Member) -> bool {
-    let who = &contract.who;
-    let text = |id: NameId| (id != NOBODY).then(|| names.text(id));
-    let glob = |glob: &Option<globset::GlobMatcher>, id| {
-        glob.as_ref()
-            .is_none_or(|glob| text(id).is_some_and(|name| glob.is_match(&**name)))
-    };
-    let name = |name: &Option<crate::event::Name>, id| {
-        name.as_ref().is_none_or(|name| text(id) == Some(name))
-    };
-    let anybody = who.unit.is_none()
-        && who.container.is_none()
-        && who.exe.is_none()
-        && who.user.is_none()
-        && who.login.is_none();
-    !anybody
-        && glob(&who.unit, member.unit)
-        && glob(&who.container, member.container)
-        && glob(&who.exe, member.exe)
-        && name(&who.user, member.user)
-        && name(&who.login, member.login)
 }

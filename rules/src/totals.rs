@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::alert::{Phase, Watch};
-use crate::config::Config;
+use crate::config::{AtMost, Config, Contract};
 use crate::event::{Name, Stamp};
 use crate::names::{NameId, Names};
 use crate::output::{ContractTotals, RuleTotals, Snapshot, StoreTotals};
@@ -82,7 +82,7 @@ impl Totals {
         total.1 = total.1.saturating_add(bytes);
     }
 
-    /// All of it.
+    /// All of it, without the sizes of tables. `tightest`: of a contract's amounts the one of which the least is left, and what.
     #[must_use]
     pub fn snapshot(
         &self,
@@ -91,7 +91,7 @@ impl Totals {
         watches: &[Watch],
         tallies: &[Tally],
         now: Stamp,
-        tables: Vec<(&'static str, u64, u64)>,
+        tightest: impl Fn(&Contract) -> Option<(AtMost, u64)>,
     ) -> Snapshot {
         let triple = |map: &BTreeMap<NameId, (u64, u64)>| {
             map.iter()
@@ -112,7 +112,7 @@ impl Totals {
             contracts: config
                 .contracts
                 .iter()
-                .map(|contract| self.contract(contract))
+                .map(|contract| self.contract(contract, tightest(contract)))
                 .collect(),
             rules: watches
                 .iter()
@@ -120,7 +120,7 @@ impl Totals {
                 .collect(),
             firing: firing(config, names, watches),
             lost: triple(&self.lost),
-            tables,
+            tables: Vec::new(),
         }
     }
 
@@ -145,7 +145,7 @@ impl Totals {
         }
     }
 
-    fn contract(&self, contract: &crate::config::Contract) -> ContractTotals {
+    fn contract(&self, contract: &Contract, tightest: Option<(AtMost, u64)>) -> ContractTotals {
         let end_of_day = |until: jiff::civil::Date| {
             let next = until.tomorrow().ok()?;
             Some(
@@ -158,6 +158,8 @@ impl Totals {
         ContractTotals {
             contract: contract.name.clone(),
             sent_bytes: self.contracts.get(&contract.name).copied().unwrap_or(0),
+            limit_bytes: tightest.map(|(at_most, _)| at_most.bytes),
+            left_bytes: tightest.map(|(_, left)| left),
             expiry: contract.until.and_then(end_of_day),
         }
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::contracts::Refusal;
 use crate::event::{Name, Stamp};
 use crate::names::{NOBODY, NameId, Names};
 use crate::observation::Observation;
@@ -22,6 +23,8 @@ pub struct Trail {
     sessions: Vec<String>,
     destinations: Vec<Share<SocketAddr, Option<Name>>>,
     scope: Option<Scope>,
+    #[serde(default)]
+    beside: Option<(Name, Refusal)>,
     bytes: u64,
     files: u64,
     records: u64,
@@ -80,6 +83,7 @@ impl Trail {
             sessions: Vec::new(),
             destinations: Vec::new(),
             scope: seen.scope,
+            beside: None,
             bytes: seen
                 .exposed_bytes_so_far
                 .saturating_sub(seen.amounts.exposed_bytes)
@@ -118,6 +122,9 @@ impl Trail {
         self.records = self.records.saturating_add(amounts.exposed_records);
         self.files = self.files.max(seen.held.files.round() as u64);
         self.scope = seen.scope.or(self.scope);
+        if let Some(beside) = seen.beside.as_ref().filter(|_| self.beside.is_none()) {
+            self.beside = Some(beside.clone());
+        }
         self.why = seen.why.clone().or_else(|| self.why.take());
         self.estimated |= seen.estimated;
         self.last = at;
@@ -146,6 +153,10 @@ impl Trail {
                 .map(|share| show_destination(share.key, share.value.as_ref()))
                 .collect(),
             scope: self.scope,
+            contract: self
+                .beside
+                .as_ref()
+                .map(|(name, why)| format!("{name} {}", why.why())),
             bytes: self.bytes,
             files: self.files,
             records: self.records,

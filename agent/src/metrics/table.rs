@@ -1,6 +1,7 @@
 //! The table of metrics: one entry each, and nowhere else.
 
 use jaga_rules::event::SECOND;
+use jaga_rules::output::ContractTotals;
 use jaga_rules::rule::{Scope, Severity};
 
 use super::Now;
@@ -138,6 +139,12 @@ pub(super) const METRICS: &[Metric] = &[
     counter("jaga_contract_sent_bytes_total", &["contract"], CONTRACTS,
         "Bytes sent under the contract.",
         |now| each(&now.snapshot.contracts, |contract| Sample::count([&contract.contract], contract.sent_bytes))),
+    gauge("jaga_contract_limit_bytes", &["contract"], CONTRACTS, Fold::Sum,
+        "The contract's amount; of several, the one of which the least is left. Absent if it is for any amount.",
+        |now| contract_amounts(now, |contract| contract.limit_bytes)),
+    gauge("jaga_contract_left_bytes", &["contract"], CONTRACTS, Fold::Min,
+        "What may still be sent under the contract today. Absent if it is for any amount.",
+        |now| contract_amounts(now, |contract| contract.left_bytes)),
     gauge("jaga_contract_expiry_timestamp_seconds", &["contract"], CONTRACTS, Fold::Min,
         "End of the contract's last day; absent if it has none.",
         contract_expiries),
@@ -262,6 +269,13 @@ fn lost(now: &Now) -> Vec<(&str, u64, u64)> {
         }
     }
     all
+}
+
+fn contract_amounts(now: &Now, pick: fn(&ContractTotals) -> Option<u64>) -> Vec<Sample> {
+    let contracts = now.snapshot.contracts.iter();
+    let amount =
+        contracts.filter_map(|contract| Some(Sample::count([&contract.contract], pick(contract)?)));
+    amount.collect()
 }
 
 fn contract_expiries(now: &Now) -> Vec<Sample> {

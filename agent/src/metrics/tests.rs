@@ -58,6 +58,8 @@ fn rule(name: &str) -> RuleTotals {
 fn contract(name: &str, expiry: Option<i64>) -> ContractTotals {
     ContractTotals {
         contract: name.into(),
+        limit_bytes: expiry.map(|_| 40_000_000_000),
+        left_bytes: expiry.map(|_| 1_000_000_000),
         sent_bytes: 5,
         expiry,
     }

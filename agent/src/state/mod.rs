@@ -368,6 +368,8 @@ fn number(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> 
 
 const fn kind_name(kind: RowKind) -> &'static str {
     match kind {
+        RowKind::Clock => "clock",
+        RowKind::Contract => "contract",
         RowKind::Held => "held",
         RowKind::Label => "label",
         RowKind::Window => "window",
@@ -377,6 +379,8 @@ const fn kind_name(kind: RowKind) -> &'static str {
 
 fn kind_named(name: &str) -> Option<RowKind> {
     [
+        RowKind::Clock,
+        RowKind::Contract,
         RowKind::Held,
         RowKind::Label,
         RowKind::Window,

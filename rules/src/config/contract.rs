@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use globset::GlobMatcher;
+use jiff::tz::TimeZone;
 
+use super::at_most::at_most;
 use super::file::date;
 use super::glob::{name_glob, path_glob, unit_glob};
 use super::store::label;
@@ -70,7 +72,7 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
     let who = fields.required("who", who);
     let to = fields.required("to", |at| at.list(At::parse));
     let when = fields.optional("when", when);
-    fields.not_built("at-most", "remove it: the contract then has no limit");
+    let at_most = fields.optional("at-most", |at| at_most(at, when.as_ref()));
     let owner = fields.required("owner", At::name);
     let until = fields.optional("until", date);
     if let Some(at) = fields.field("to").filter(|at| at.items().is_empty()) {
@@ -80,11 +82,15 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
         );
     }
     fields.end();
+    let zone = when.as_ref().map(|when| when.zone().clone());
+    let (at_most, zone) = at_most.unwrap_or((Vec::new(), zone.unwrap_or(TimeZone::UTC)));
     Some(Contract {
         name: name?,
         who: who?,
         to: to?,
         when,
+        at_most,
+        zone,
         owner: owner?,
         until,
     })

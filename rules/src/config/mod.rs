@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use globset::GlobMatcher;
 use ipnet::IpNet;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::event::Name;
 
+mod at_most;
 mod contract;
 mod file;
 pub(crate) mod glob;
@@ -16,6 +18,7 @@ mod store;
 pub(crate) mod target;
 mod when;
 
+pub use at_most::AtMost;
 pub use file::{FILE, default_rules, parse};
 pub use store::{render_stores, with_stores};
 pub use when::When;
@@ -136,6 +139,21 @@ impl Target {
         self.net.contains(&canonical(remote.ip()))
             && self.port.is_none_or(|port| port == remote.port())
     }
+
+    /// What is in both.
+    #[must_use]
+    pub fn shared(&self, other: &Self) -> Option<Self> {
+        let net = match (self.net.contains(&other.net), other.net.contains(&self.net)) {
+            (true, _) => other.net,
+            (_, true) => self.net,
+            (false, false) => return None,
+        };
+        let port = match (self.port, other.port) {
+            (Some(one), Some(other)) if one != other => return None,
+            (one, other) => one.or(other),
+        };
+        Some(Self { net, port })
+    }
 }
 
 /// An IPv4-mapped IPv6 address as the IPv4 address it is.
@@ -155,6 +173,10 @@ pub struct Contract {
     pub to: Vec<Target>,
     /// In which hours; absent = at any time.
     pub when: Option<When>,
+    /// How much in how many days; empty = any amount. Each with another number of days.
+    pub at_most: Vec<AtMost>,
+    /// The time zone of its days.
+    pub zone: TimeZone,
     /// Whose responsibility it is.
     pub owner: Name,
     /// The last day, UTC; absent = none.

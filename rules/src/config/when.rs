@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use jiff::civil::Weekday;
+use jiff::civil::{Date, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::units::Hours;
@@ -24,20 +24,24 @@ pub struct When {
 }
 
 impl When {
-    /// Whether a moment is in them.
+    /// The day on which the hours began that a moment is in; `None` if it is in none.
     #[must_use]
-    pub fn holds(&self, moment: Timestamp) -> bool {
+    pub fn day(&self, moment: Timestamp) -> Option<Date> {
         let local = moment.to_zoned(self.zone.clone());
         let time = local.time().duration_since(jiff::civil::Time::midnight());
-        let Ok(nanos) = i64::try_from(time.as_nanos()) else {
-            return false;
-        };
+        let nanos = i64::try_from(time.as_nanos()).ok()?;
         let day = if self.hours.began_yesterday(nanos) {
-            local.weekday().previous()
+            local.date().yesterday().ok()?
         } else {
-            local.weekday()
+            local.date()
         };
-        self.hours.hold(nanos) && self.days[place(day)]
+        (self.hours.hold(nanos) && self.days[place(day.weekday())]).then_some(day)
+    }
+
+    /// The time zone of its days.
+    #[must_use]
+    pub const fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 }
 
@@ -106,7 +110,7 @@ fn week(text: &str) -> Option<[bool; 7]> {
 }
 
 /// From the database that the program brings along: the host's own may be old, missing, or changed.
-fn zone(at: At<'_>, name: &str) -> Option<TimeZone> {
+pub(super) fn zone(at: At<'_>, name: &str) -> Option<TimeZone> {
     let zones = TimeZoneDatabase::bundled();
     if let Some(zone) = zones.get(name).ok().filter(|zone| !zone.is_unknown()) {
         return Some(zone);
@@ -139,7 +143,7 @@ mod tests {
         let when = read(when);
         for (moment, expected) in moments {
             let time: Timestamp = moment.parse().unwrap();
-            assert_eq!(when.holds(time), *expected, "{when}: {moment}");
+            assert_eq!(when.day(time).is_some(), *expected, "{when}: {moment}");
         }
     }
 
@@ -169,6 +173,8 @@ mod tests {
                 ("2026-11-30T04:00:00Z", false),
             ],
         );
+        let night = read("mon-fri 22:00-05:00 UTC").day("2026-11-28T04:59:00Z".parse().unwrap());
+        assert_eq!(night, Some(Date::constant(2026, 11, 27)));
         check(
             "sat,sun 00:00-24:00 UTC",
             &[

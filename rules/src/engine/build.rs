@@ -1,8 +1,8 @@
 //! Building the engine from a configuration and rules, at start and at a reload.
 
 use super::{
-    Config, Counter, Deadlines, Due, Engine, Holdings, Key, Lineage, Names, Output, Problems,
-    RemoteNames, Scopes, Setup, Stamp, Subject, Tally, Totals, Watch,
+    Config, Contracts, Counter, Deadlines, Due, Engine, Holdings, Key, Lineage, Names, Output,
+    Problems, RemoteNames, Scopes, Setup, Stamp, Subject, Tally, Totals, Watch,
 };
 use crate::alert::Phase;
 use crate::event::Name;
@@ -38,6 +38,7 @@ impl Engine {
             lineage: Lineage::new(seed),
             holdings: Holdings::new(seed),
             scopes: Scopes::new(seed),
+            contracts: Contracts::default(),
             remote_names: RemoteNames::new(seed),
             store_sizes: Vec::new(),
             estimated: std::collections::BTreeSet::new(),
@@ -70,6 +71,7 @@ impl Engine {
         let old_tallies = std::mem::take(&mut self.tallies);
         let old_watches = std::mem::take(&mut self.watches);
         self.config = config;
+        self.drop_contracts();
         self.host = self.names.intern(&self.config.instance);
         self.install(rules);
         for old in old_tallies {

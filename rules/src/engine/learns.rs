@@ -57,7 +57,9 @@ impl Engine {
 
     pub(super) fn clock(&mut self, wall_offset: i64, output: &mut Output) {
         const STEP: i64 = 60 * crate::event::SECOND;
-        let before = self.wall_offset.replace(wall_offset).unwrap_or(wall_offset);
+        let before = self.wall_offset.replace(wall_offset);
+        let is_new = before != Some(wall_offset);
+        let before = before.unwrap_or(wall_offset);
         // Many small steps are a large one.
         let (since, base) = self
             .clock_base
@@ -81,6 +83,9 @@ impl Engine {
                 why: why.into(),
             };
             self.gap(&gap, output);
+        }
+        if is_new {
+            self.pending_rows.push(self.clock_row());
         }
     }
 

@@ -1,49 +1,99 @@
 //! What leaves this host: its scope, its sender, and what it exposes.
 
 use super::*;
+use crate::contracts::{Granted, Refusal};
+
+/// Which part of what was sent.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// Under the contract at this place of the configuration.
+    Expected(usize),
+    /// Under none, and where it goes; perhaps beside one that would be for it.
+    Unexpected(Scope, Option<(usize, Refusal)>),
+}
+
+fn far_end(sent: &Sent) -> SocketAddr {
+    let remote = sent.flow.remote;
+    SocketAddr::new(crate::config::canonical(remote.ip()), remote.port())
+}
 
 impl Engine {
+    /// What is under a contract is counted as that, as far as its amount reaches; the rest is where it goes.
     pub(super) fn sent(&mut self, sent: &Sent, output: &mut Output) {
+        let Some(scope) = self.scopes.of(&self.config, &sent.flow, self.now) else {
+            return;
+        };
+        if let Some(interface) = &sent.interface {
+            let interface = self.names.intern(interface);
+            let known = self.member_of(sent).is_some();
+            self.totals
+                .attributed(interface, if known { sent.bytes } else { 0 });
+        }
+        let (mut left, mut connections, mut from) = (sent.bytes, sent.connections, 0);
+        loop {
+            let granted = self.granted(sent, from);
+            let (bytes, part) = match granted {
+                Ok(Granted { contract, bytes }) => {
+                    from = contract + 1;
+                    (left.min(bytes), Part::Expected(contract))
+                }
+                Err(beside) => {
+                    let used_up = from.checked_sub(1).map(|last| (last, Refusal::UsedUp));
+                    (left, Part::Unexpected(scope, beside.or(used_up)))
+                }
+            };
+            let connections = std::mem::take(&mut connections);
+            self.left(sent, bytes, connections, part, output);
+            left -= bytes;
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    fn member_of(&self, sent: &Sent) -> Option<&Member> {
+        match sent.sender {
+            Sender::Actor(actor) => self.lineage.member(actor),
+            Sender::Host(_) | Sender::Unknown => None,
+        }
+    }
+
+    /// The first contract, at or after a place in the configuration, that bytes are under.
+    fn granted(&self, sent: &Sent, from: usize) -> Result<Granted, Option<(usize, Refusal)>> {
+        let contracts = &self.config.contracts;
+        let member = self.member_of(sent).filter(|_| from < contracts.len());
+        let member = member.ok_or(None)?;
+        let remote = far_end(sent);
+        let wall = self.wall_clock();
+        self.contracts
+            .find(contracts, from, &self.names, remote, member, wall)
+    }
+
+    /// Bytes that are all in one scope.
+    fn left(&mut self, sent: &Sent, bytes: u64, connections: u32, part: Part, output: &mut Output) {
+        let (scope, contract) = match part {
+            Part::Expected(contract) => (Scope::Contract, Some(contract)),
+            Part::Unexpected(scope, _) => (scope, None),
+        };
+        self.totals.sent(scope, bytes, contract);
+        if let Some(contract) = contract.and_then(|place| self.config.contracts.get(place)) {
+            let wall = self.wall_clock();
+            self.contracts.spend(contract, bytes, wall);
+        }
         let actor = match sent.sender {
             Sender::Actor(actor) => Some(actor),
             Sender::Host(_) | Sender::Unknown => None,
         };
-        let member = actor.and_then(|actor| self.lineage.member(actor));
-        let wall = if self.config.contracts.is_empty() {
-            None
-        } else {
-            self.wall_clock()
-        };
-        let scoped = self.scopes.of(
-            &self.config,
-            &self.names,
-            &sent.flow,
-            member,
-            wall,
-            self.now,
-        );
-        let Some((scope, contract)) = scoped else {
-            return;
-        };
-        self.totals.sent(scope, sent.bytes, contract);
-        if let Some(interface) = &sent.interface {
-            let interface = self.names.intern(interface);
-            self.totals
-                .attributed(interface, if member.is_some() { sent.bytes } else { 0 });
-        }
         let (key, session) = self.sender(sent);
-        let mut seen = self.observe(
-            Subject::Send,
-            actor.and_then(|actor| self.lineage.member(actor)),
-            session,
-        );
-        seen.remote = Some(SocketAddr::new(
-            crate::config::canonical(sent.flow.remote.ip()),
-            sent.flow.remote.port(),
-        ));
+        let mut seen = self.observe(Subject::Send, self.member_of(sent), session);
+        seen.remote = Some(far_end(sent));
         seen.remote_name = self.remote_names.of(sent.flow.remote.ip()).cloned();
         seen.domain = self.domain(seen.remote_name.as_ref(), sent.flow.remote.ip());
         seen.scope = Some(scope);
+        if let Part::Unexpected(_, Some((place, refusal))) = part {
+            let contract = self.config.contracts.get(place);
+            seen.beside = contract.map(|contract| (contract.name.clone(), refusal));
+        }
         seen.interface = sent
             .interface
             .as_ref()
@@ -52,13 +102,13 @@ impl Engine {
             (_, seen.host) = self.host_names(local);
         }
         let serves = self.serves(actor, sent.flow.local.port());
-        let exposures = self.expose(&key, session, scope, sent.bytes, &serves);
+        let exposures = self.expose(&key, session, scope, bytes, &serves);
         let served = sent.flow.opener == Opener::Remote;
         seen.serves = !serves.is_empty();
-        seen.amounts.sent_bytes = sent.bytes;
-        seen.amounts.connections = u64::from(sent.connections);
+        seen.amounts.sent_bytes = bytes;
+        seen.amounts.connections = u64::from(connections);
         let holds = !exposures.is_empty() || !serves.is_empty();
-        seen.amounts.served_bytes = if served && holds { sent.bytes } else { 0 };
+        seen.amounts.served_bytes = if served && holds { bytes } else { 0 };
         self.count(&seen, output);
         seen.subject = Subject::Expose;
         for (exposure, slot) in exposures {

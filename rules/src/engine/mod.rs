@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::alert::{Phase, Verdict, Watch};
 use crate::backstop::Backstop;
 use crate::config::{Config, Records};
+use crate::contracts::Contracts;
 use crate::deadline::{Deadlines, Due};
 use crate::event::{
     Actor, Event, Fact, Fork, Gap, GapKind, Name, Opener, Pass, Place, Read, Restore, Row, Sender,
@@ -54,6 +55,7 @@ pub struct Engine {
     lineage: Lineage,
     holdings: Holdings,
     scopes: Scopes,
+    contracts: Contracts,
     remote_names: RemoteNames,
     store_sizes: Vec<(NameId, u64, u64)>,
     /// Stores of which reads were estimated.
@@ -137,14 +139,19 @@ impl Engine {
     /// Its totals.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.totals.snapshot(
+        let wall = self.wall_clock();
+        let totals = self.totals.snapshot(
             &self.config,
             &self.names,
             &self.watches,
             &self.tallies,
             self.now,
-            self.tables(),
-        )
+            |contract| self.contracts.tightest(contract, wall),
+        );
+        Snapshot {
+            tables: self.tables(),
+            ..totals
+        }
     }
 
     /// The configuration that it decides by.

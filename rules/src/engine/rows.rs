@@ -11,6 +11,19 @@ use crate::rule::{KeyField, Measure};
 use crate::tally::Count;
 
 #[derive(Serialize, Deserialize)]
+struct ClockRow {
+    wall_offset: i64,
+    set: Option<Stamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContractRow {
+    name: Name,
+    /// Each `2026-11-23` with its bytes.
+    days: Vec<(String, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct RunRow {
     key: RunKey,
     session: Name,
@@ -50,11 +63,43 @@ struct AlertRow {
 impl Engine {
     pub(super) fn collect_rows(&mut self) -> Rows {
         let mut rows = std::mem::take(&mut self.pending_rows);
+        self.contract_rows(&mut rows);
         self.run_rows(&mut rows);
         self.label_rows(&mut rows);
         self.window_rows(&mut rows);
         self.alert_rows(&mut rows);
         rows
+    }
+
+    /// The clock's row: there is one.
+    pub(super) fn clock_row(&self) -> Row {
+        let row = self.wall_offset.map(|wall_offset| ClockRow {
+            wall_offset,
+            set: self.clock_set,
+        });
+        Row {
+            kind: RowKind::Clock,
+            id: "wall".to_owned(),
+            body: row.map(|row| text(&row)),
+        }
+    }
+
+    fn contract_rows(&mut self, rows: &mut Rows) {
+        for (name, days) in self.contracts.take_changed() {
+            let days = days.into_iter();
+            let days = days.map(|(day, bytes)| (day.to_string(), bytes)).collect();
+            let row = ContractRow { name, days };
+            rows.push(Row {
+                body: Some(text(&row)),
+                ..no_contract(&row.name)
+            });
+        }
+    }
+
+    /// What was sent under contracts that are gone is forgotten.
+    pub(super) fn drop_contracts(&mut self) {
+        let gone = self.contracts.keep(&self.config.contracts);
+        self.pending_rows.extend(gone.iter().map(no_contract));
     }
 
     fn run_rows(&mut self, rows: &mut Rows) {
@@ -210,6 +255,8 @@ impl Engine {
     pub(super) fn restore(&mut self, row: &Row, shift: i64, output: &mut Output) {
         let Some(body) = &row.body else { return };
         let used = match row.kind {
+            RowKind::Clock => self.restore_clock(body, shift).map(|()| true),
+            RowKind::Contract => self.restore_contract(body),
             RowKind::Held => self.restore_run(body, shift),
             RowKind::Label => self.restore_label(body, shift).map(|()| true),
             RowKind::Window => self.restore_window(body, shift),
@@ -228,6 +275,24 @@ impl Engine {
             );
             self.gap(&unreadable(what), output);
         }
+    }
+
+    /// Whoever sets the clock while nobody watches has set it all the same; over a boot nobody can tell.
+    fn restore_clock(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+        let row: ClockRow = serde_json::from_str(body)?;
+        self.clock_set = row.set.map(|set| set.plus(shift));
+        if shift == 0 {
+            self.wall_offset = Some(row.wall_offset);
+        }
+        Ok(())
+    }
+
+    fn restore_contract(&mut self, body: &str) -> Result<bool, serde_json::Error> {
+        let row: ContractRow = serde_json::from_str(body)?;
+        let days = row.days.into_iter();
+        let days = days.filter_map(|(day, bytes)| Some((day.parse().ok()?, bytes)));
+        let known = &self.config.contracts;
+        Ok(self.contracts.restore(known, &row.name, days.collect()))
     }
 
     /// Session runs end with the boot: their processes are gone, and their ids are used again.
@@ -392,6 +457,14 @@ impl Engine {
             (self.names.intern(&store), contents)
         };
         held.into_iter().map(number).collect()
+    }
+}
+
+fn no_contract(name: &Name) -> Row {
+    Row {
+        kind: RowKind::Contract,
+        id: name.to_string(),
+        body: None,
     }
 }
 

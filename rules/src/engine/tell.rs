@@ -170,6 +170,9 @@ fn summary(
             more(evidence.destinations.len())
         ));
     }
+    if let Some(contract) = &evidence.contract {
+        text.push_str(&format!("; contract {contract}"));
+    }
     if evidence.estimated {
         text.push_str("; how much was read is estimated");
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{Flow, Identity, Login, Protocol, RowKind, RuleText, SECOND};
 use crate::output::Transition;
 
+mod contracts;
 mod properties;
 mod reloads;
 mod restarts;

@@ -36,9 +36,10 @@ pub fn main(args: &Args) -> ExitCode {
     let (file, today) = (&args.config, clock::today());
     let probes = sensor::probe(&checked.config);
     // Each section is told, whatever the one before it found.
+    let (stores, held) = stores(file, &checked);
     let right = [
-        stores(file, &checked),
-        contracts(file, &checked.config, today),
+        stores,
+        contracts(file, &checked.config, today, held),
         sensors(&probes, &checked.config, today),
         state(&checked.config),
         outputs(&checked.config),
@@ -68,15 +69,16 @@ fn opening(file: &Path, checked: &Checked) {
     tell(&warning::rules(file, &checked.config));
 }
 
-fn stores(file: &Path, checked: &Checked) -> bool {
+/// Whether they are right, and bytes of them all.
+fn stores(file: &Path, checked: &Checked) -> (bool, u64) {
     println!("\nStores");
-    for told in &checked.config.stores {
-        store::tell(told, &checked.rules);
-    }
-    tell(&warning::stores(file, &checked.config))
+    let stores = checked.config.stores.iter();
+    let held = stores.map(|told| store::tell(told, &checked.rules)).sum();
+    (tell(&warning::stores(file, &checked.config)), held)
 }
 
-fn contracts(file: &Path, config: &Config, today: Date) -> bool {
+/// `held`: bytes of all stores.
+fn contracts(file: &Path, config: &Config, today: Date, held: u64) -> bool {
     if config.contracts.is_empty() {
         return true;
     }
@@ -92,12 +94,18 @@ fn contracts(file: &Path, config: &Config, today: Date) -> bool {
         );
         let when = contract.when.as_ref();
         let when = when.map_or_else(String::new, |when| format!("{when}, "));
+        let amounts: String = contract
+            .at_most
+            .iter()
+            .map(|at_most| format!("at most {at_most}, "))
+            .collect();
         println!(
-            "  {}: in force {when}{until}, {}",
+            "  {}: in force {when}{amounts}{until}, {}",
             contract.name, contract.owner
         );
     }
-    tell(&warning::contracts(file, config, today))
+    tell(&warning::contract::notes(config, today, held));
+    tell(&warning::contract::expired(file, config, today))
 }
 
 /// What each sensor would see.

@@ -6,8 +6,8 @@ use jaga_rules::units::{Bytes, Span};
 
 use crate::store_size::{self, StoreSize};
 
-/// Looks at the store and says it.
-pub(super) fn tell(store: &Store, rules: &[Rule]) {
+/// Looks at the store and says it; its bytes.
+pub(super) fn tell(store: &Store, rules: &[Rule]) -> u64 {
     let size = store_size::of(store);
     let records = records_of(store, size);
     let guessed = if store.guessed {
@@ -31,6 +31,7 @@ pub(super) fn tell(store: &Store, rules: &[Rule]) {
     for line in limits(rules, size.bytes, records) {
         println!("    {line}");
     }
+    size.bytes
 }
 
 /// A line for each byte limit that a part of the store reaches, and one for all that even the whole does not.

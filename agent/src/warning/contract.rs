@@ -1,0 +1,242 @@
+//! What contracts say that does not fit this day, this host, or each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use globset::GlobMatcher;
+use jaga_rules::config::{Config, Contract, Server, Target};
+use jaga_rules::units::Bytes;
+use jiff::ToSpan;
+use jiff::civil::Date;
+
+/// A contract whose end is nearer than this is told, days.
+const NEAR: i64 = 14;
+
+/// Where systemd looks for units (systemd.unit(5)).
+const UNITS: [&str; 7] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/transient",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// Contracts whose last day is over.
+#[must_use]
+pub fn expired(file: &Path, config: &Config, today: Date) -> Vec<String> {
+    let over = config
+        .contracts
+        .iter()
+        .filter_map(|contract| Some((contract, contract.until.filter(|until| *until < today)?)));
+    over.map(|(contract, until)| {
+        format!(
+            "contract {}: expired on {until} ({}): its transfer is no longer expected; let the owner renew `until:`, or \
+             remove it, in {}",
+            contract.name,
+            contract.owner,
+            file.display()
+        )
+    })
+    .collect()
+}
+
+/// What is right, and perhaps not meant. `held`: bytes of all stores.
+#[must_use]
+pub fn notes(config: &Config, today: Date, held: u64) -> Vec<String> {
+    let contracts = &config.contracts;
+    let units = units(UNITS.map(Path::new));
+    let mut notes = Vec::new();
+    for (place, contract) in contracts.iter().enumerate() {
+        let name = &contract.name;
+        if let Some(until) = contract.until.filter(|until| is_near(*until, today)) {
+            let owner = &contract.owner;
+            notes.push(format!(
+                "contract {name}: ends on {until} ({owner}): ask whether it goes on"
+            ));
+        }
+        for other in &contracts[..place] {
+            if let Some(target) = overlap(other, contract) {
+                notes.push(format!(
+                    "contract {name}: what goes to {target} is {}'s first, which stands before it",
+                    other.name
+                ));
+            }
+        }
+        if let Some(at_most) = contract
+            .at_most
+            .iter()
+            .find(|at_most| at_most.bytes > held && held > 0)
+        {
+            notes.push(format!(
+                "contract {name}: {at_most} is more than all stores hold together ({}): it lets a copy of everything leave",
+                Bytes(held)
+            ));
+        }
+        notes.extend(unknown(
+            &format!("contract {name}"),
+            contract.who.unit.as_ref(),
+            &units,
+        ));
+        let exe = contract.who.exe.as_ref().map(|exe| exe.glob().glob());
+        let is_missing =
+            |exe: &&str| !exe.contains(['*', '?', '[', '{']) && !Path::new(exe).exists();
+        if let Some(exe) = exe.filter(is_missing) {
+            notes.push(format!(
+                "contract {name}: there is no program {exe} outside of containers"
+            ));
+        }
+    }
+    for serves in &config.serves {
+        if let Server::Unit(unit) = &serves.by {
+            let what = format!("serves {}", serves.store);
+            notes.extend(unknown(&what, Some(unit), &units));
+        }
+    }
+    notes
+}
+
+fn is_near(until: Date, today: Date) -> bool {
+    let near = today.checked_add(NEAR.days()).unwrap_or(Date::MAX);
+    (today..=near).contains(&until)
+}
+
+/// A target that both are for, where whoever has the one may have the other.
+fn overlap(first: &Contract, second: &Contract) -> Option<Target> {
+    let glob = |a: &Option<GlobMatcher>, b: &Option<GlobMatcher>| match (a, b) {
+        (Some(a), Some(b)) => {
+            let (one, other) = (a.glob().glob(), b.glob().glob());
+            one == other || a.is_match(other) || b.is_match(one)
+        }
+        _ => true,
+    };
+    let (a, b) = (&first.who, &second.who);
+    let same = |a: &Option<_>, b: &Option<_>| a.is_none() || b.is_none() || a == b;
+    let both = glob(&a.unit, &b.unit)
+        && glob(&a.container, &b.container)
+        && glob(&a.exe, &b.exe)
+        && same(&a.user, &b.user)
+        && same(&a.login, &b.login);
+    let mut shared = first
+        .to
+        .iter()
+        .flat_map(|one| second.to.iter().filter_map(|other| one.shared(other)));
+    shared.next().filter(|_| both)
+}
+
+/// Names of unit files; empty where there is no systemd.
+fn units<'p>(folders: impl IntoIterator<Item = &'p Path>) -> BTreeSet<String> {
+    let folders = folders
+        .into_iter()
+        .filter_map(|folder| fs::read_dir(folder).ok());
+    let files = folders.flatten().flatten();
+    files
+        .filter_map(|file| file.file_name().into_string().ok())
+        .collect()
+}
+
+fn unknown(what: &str, unit: Option<&GlobMatcher>, units: &BTreeSet<String>) -> Option<String> {
+    let unit = unit?;
+    let written = unit.glob().glob();
+    // An instance is made of its template: `postgresql@15-main.service` of `postgresql@.service`.
+    let template = written.split_once('@').and_then(|(stem, instance)| {
+        let (_, kind) = instance.rsplit_once('.')?;
+        Some(format!("{stem}@.{kind}"))
+    });
+    let is_known = units.iter().any(|file| unit.is_match(file))
+        || template.is_some_and(|template| units.contains(&template));
+    (!units.is_empty() && !is_known)
+        .then(|| format!("{what}: no unit of this host is called {written}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jaga_rules::config;
+
+    fn told(contracts: &str) -> Vec<String> {
+        let config = config::parse("a.yaml", &format!("contracts:\n{contracts}")).unwrap();
+        notes(&config, "2027-01-10".parse().unwrap(), 1_000_000)
+            .into_iter()
+            .filter(|note| !note.contains("no unit"))
+            .collect()
+    }
+
+    #[test]
+    fn an_end_that_is_near_is_told() {
+        let until = |day| {
+            told(&format!(
+                "  - {{ name: a, who: {{ unit: a.service }}, to: 10.0.0.9, owner: it, until: {day} }}"
+            ))
+        };
+        assert_eq!(
+            until("2027-01-24"),
+            ["contract a: ends on 2027-01-24 (it): ask whether it goes on"]
+        );
+        assert_eq!(until("2027-01-25"), [""; 0]);
+        assert_eq!(until("2027-01-09"), [""; 0]);
+    }
+
+    #[test]
+    fn contracts_for_the_same_bytes_are_told() {
+        let two = |second: &str| {
+            told(&format!(
+                "  - {{ name: a, who: {{ unit: \"b*.service\", user: backup }}, to: 10.0.0.0/8, owner: it }}\n  - {second}"
+            ))
+        };
+        let overlaps = |second| !two(second).is_empty();
+        assert_eq!(
+            two("{ name: b, who: { unit: backup.service }, to: 10.0.0.9:443, owner: it }"),
+            ["contract b: what goes to 10.0.0.9:443 is a's first, which stands before it"]
+        );
+        assert!(!overlaps(
+            "{ name: b, who: { unit: c.service }, to: 10.0.0.9:443, owner: it }"
+        ));
+        assert!(!overlaps(
+            "{ name: b, who: { unit: b.service, user: root }, to: 10.0.0.9, owner: it }"
+        ));
+        assert!(!overlaps(
+            "{ name: b, who: { unit: b.service }, to: 192.168.0.1, owner: it }"
+        ));
+        assert!(overlaps(
+            "{ name: b, who: { container: x }, to: 10.0.0.9, owner: it }"
+        ));
+    }
+
+    #[test]
+    fn more_than_there_is_is_told() {
+        let at_most = |amount: &str| {
+            told(&format!(
+                "  - {{ name: a, who: {{ unit: a.service }}, to: 10.0.0.9, owner: it, at-most: {amount} }}"
+            ))
+        };
+        assert_eq!(at_most("1 MB per 1d"), [""; 0]);
+        assert_eq!(
+            at_most("[1 MB per 1d, 2 MB per 30d]"),
+            [
+                "contract a: 2 MB per 30d is more than all stores hold together (1 MB): it lets a copy of everything leave"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_unit_that_there_is_not_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["restic-backup.service", "postgresql@.service"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let units = units([folder.path()]);
+        let is_unknown = |written: &str| {
+            let unit = globset::Glob::new(written).unwrap().compile_matcher();
+            unknown("x", Some(&unit), &units).is_some()
+        };
+        assert!(!is_unknown("restic-backup.service"));
+        assert!(!is_unknown("restic-*.service"));
+        assert!(!is_unknown("postgresql@15-main.service"));
+        assert!(!is_unknown("postgresql@*.service"));
+        assert!(is_unknown("restic.service"));
+        assert!(is_unknown("mysql@.service"));
+    }
+}
