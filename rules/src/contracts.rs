@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::{AtMost, Contract};
 use crate::event::Name;
 use crate::lineage::Member;
-use crate::names::{NOBODY, NameId, Names};
+use crate::names::Names;
 use crate::scope::Wall;
+use crate::who::is_who;
 
 /// A contract that bytes are under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Contracts {
         let mut refused = None;
         for (place, contract) in contracts.iter().enumerate().skip(from) {
             let is_for = contract.to.iter().any(|target| target.holds(remote))
-                && is_who(contract, names, member);
+                && is_who(&contract.who, names, member);
             if !is_for {
                 continue;
             }
@@ -216,26 +217,4 @@ fn is_in_time(contract: &Contract, wall: Option<Wall>) -> Result<(), Refusal> {
         Some(when) if when.day(wall.time).is_none() => Err(Refusal::OutOfHours),
         Some(_) | None => Ok(()),
     }
-}
-
-/// Everything that the contract names must hold. A contract that names nobody is nobody's.
-fn is_who(contract: &Contract, names: &Names, member: &Member) -> bool {
-    let who = &contract.who;
-    let text = |id: NameId| (id != NOBODY).then(|| names.text(id));
-    let glob = |glob: &Option<globset::GlobMatcher>, id| {
-        glob.as_ref()
-            .is_none_or(|glob| text(id).is_some_and(|name| glob.is_match(&**name)))
-    };
-    let name = |name: &Option<Name>, id| name.as_ref().is_none_or(|name| text(id) == Some(name));
-    let anybody = who.unit.is_none()
-        && who.container.is_none()
-        && who.exe.is_none()
-        && who.user.is_none()
-        && who.login.is_none();
-    !anybody
-        && glob(&who.unit, member.unit)
-        && glob(&who.container, member.container)
-        && glob(&who.exe, member.exe)
-        && name(&who.user, member.user)
-        && name(&who.login, member.login)
 }

@@ -354,6 +354,15 @@ pub enum Fact {
     },
     /// What was queued to leave by an interface to one remote since the last such fact, for the backstop.
     Egress(Egress),
+    /// A decoy was opened.
+    Decoy {
+        /// By whom; [`Actor::NOBODY`] where a rung cannot tell.
+        actor: Actor,
+        /// Its name in the configuration.
+        decoy: Name,
+        /// How often, since the last such fact.
+        opens: u64,
+    },
     /// How large a store is, for limits as a share of it.
     StoreSize {
         /// The store.

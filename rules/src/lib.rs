@@ -29,6 +29,7 @@ pub mod tally;
 pub mod totals;
 pub mod trail;
 pub mod units;
+pub mod who;
 pub mod window;
 pub mod yaml;
 

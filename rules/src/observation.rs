@@ -21,15 +21,18 @@ pub enum Subject {
     Gap,
     /// Bytes left that no socket sent, or that went elsewhere than it said.
     Wire,
+    /// A decoy was opened.
+    Decoy,
 }
 
 /// All subjects, in order.
-pub const SUBJECTS: [Subject; 5] = [
+pub const SUBJECTS: [Subject; 6] = [
     Subject::Send,
     Subject::Expose,
     Subject::Read,
     Subject::Gap,
     Subject::Wire,
+    Subject::Decoy,
 ];
 
 /// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
@@ -61,6 +64,8 @@ pub struct Observation {
     pub scope: Option<Scope>,
     /// Sent by a unit that `serves` the store (any store, where none is exposed).
     pub serves: bool,
+    /// By one of the listed readers.
+    pub reader: bool,
     /// Read of a block device that the store lies on, or sent with its subvolume.
     pub below: bool,
     /// A contract that is for these bytes and does not hold, and why.
@@ -104,6 +109,8 @@ pub struct Amounts {
     pub unattributed_bytes: u64,
     /// Bytes on the wire to another address than the socket's.
     pub rewritten_bytes: u64,
+    /// Decoys opened.
+    pub decoys_touched: u64,
 }
 
 impl Observation {
@@ -124,6 +131,7 @@ impl Observation {
             remote_name: None,
             scope: None,
             serves: false,
+            reader: false,
             below: false,
             beside: None,
             gap: None,
@@ -138,6 +146,7 @@ impl Observation {
                 gaps: 0,
                 unattributed_bytes: 0,
                 rewritten_bytes: 0,
+                decoys_touched: 0,
             },
             held: Amount {
                 bytes: 0,

@@ -49,6 +49,7 @@ impl Select {
             gap,
             serves,
             below,
+            reader,
             ..
         } = &self.written;
         (self.scopes == 0
@@ -60,6 +61,7 @@ impl Select {
             && (gap.is_empty() || seen.gap.is_some_and(|kind| gap.contains(&kind)))
             && serves.is_none_or(|serves| serves == seen.serves)
             && below.is_none_or(|below| below == seen.below)
+            && reader.is_none_or(|reader| reader == seen.reader)
             && any(session, seen.session, names)
             && any(exe, seen.exe, names)
             && any(user, seen.user, names)
@@ -89,12 +91,14 @@ impl Select {
             sensor,
             serves,
             below,
+            reader,
             on_store_host,
         } = written;
         // Absent where nothing is said: what was counted before there was such a word stays counted.
         let below = below.map_or(String::new(), |below| format!(" below={below}"));
+        let reader = reader.map_or(String::new(), |reader| format!(" reader={reader}"));
         format!(
-            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}",
+            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}{reader}",
             globs(session),
             globs(exe),
             globs(user)

@@ -9,9 +9,10 @@ use super::contract::{self, contract};
 use super::glob::unit_glob;
 use super::store::{self, store};
 use super::target::network;
+use super::who::who;
 use super::{
-    Accept, AgentConfig, Choice, Config, Interfaces, KERNEL_SERVERS, Namespaces, OutputConfig,
-    Periods, Privacy, Sensors, Server, Serves,
+    Accept, AgentConfig, Choice, Config, Decoy, Interfaces, KERNEL_SERVERS, Namespaces,
+    OutputConfig, Periods, Privacy, Sensors, Server, Serves,
 };
 use crate::event::{Name, SECOND};
 use crate::problem::Problems;
@@ -56,6 +57,8 @@ fn default() -> Config {
         stores: Vec::new(),
         serves: Vec::new(),
         contracts: Vec::new(),
+        readers: Vec::new(),
+        decoys: Vec::new(),
         agent: default_agent(),
     }
 }
@@ -132,6 +135,14 @@ fn config(at: At<'_>) -> Option<Config> {
         fields.optional("contracts", |at| at.list(contract)),
     );
     contract::check(&fields, &config.contracts);
+    set(
+        &mut config.readers,
+        fields.optional("readers", |at| at.list(who)),
+    );
+    set(
+        &mut config.decoys,
+        fields.optional("decoys", |at| at.list(decoy)),
+    );
     agent(&fields, &mut config.agent);
     fields.end();
     Some(config)
@@ -164,6 +175,17 @@ fn serves(at: At<'_>, stores: Option<&[Name]>) -> Option<Serves> {
     Some(Serves {
         store: store?,
         by: by?,
+    })
+}
+
+fn decoy(at: At<'_>) -> Option<Decoy> {
+    let fields = at.fields("a decoy")?;
+    let name = fields.required("name", store::label);
+    let path = fields.required("path", absolute);
+    fields.end();
+    Some(Decoy {
+        name: name?,
+        path: path?,
     })
 }
 

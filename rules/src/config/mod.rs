@@ -17,6 +17,7 @@ pub(crate) mod glob;
 mod store;
 pub(crate) mod target;
 mod when;
+mod who;
 
 pub use at_most::AtMost;
 pub use file::{FILE, default_rules, parse};
@@ -40,6 +41,10 @@ pub struct Config {
     pub serves: Vec<Serves>,
     /// Expected transfers, in file order: the first that matches counts.
     pub contracts: Vec<Contract>,
+    /// Whose work it is to read whole stores: scanners, backups.
+    pub readers: Vec<Who>,
+    /// Files that nobody has a reason to open.
+    pub decoys: Vec<Decoy>,
     /// What only the agent needs.
     pub agent: AgentConfig,
 }
@@ -183,7 +188,16 @@ pub struct Contract {
     pub until: Option<Date>,
 }
 
-/// Who a contract is for; everything that is given must hold.
+/// A file that nobody has a reason to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoy {
+    /// What alerts call it.
+    pub name: Name,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Who somebody is; everything that is given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Who {
     /// Unit of the cgroup path.

@@ -14,6 +14,9 @@ impl Engine {
         seen.host = self.host;
         if let Some(member) = member {
             (seen.exe, seen.user) = (member.exe, member.user);
+            let mut readers = self.config.readers.iter();
+            seen.reader = matches!(subject, Subject::Read | Subject::Decoy)
+                && readers.any(|who| is_who(who, &self.names, member));
         }
         seen
     }

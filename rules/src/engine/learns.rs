@@ -15,6 +15,11 @@ impl Engine {
                 self.counted(interface, *bytes);
             }
             Fact::Egress(egress) => self.queued(egress, output),
+            Fact::Decoy {
+                actor,
+                decoy,
+                opens,
+            } => self.decoy(*actor, decoy, *opens, output),
             Fact::StoreSize {
                 store,
                 bytes,

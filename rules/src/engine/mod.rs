@@ -25,6 +25,7 @@ use crate::rule::{Amount, Scope};
 use crate::scope::{Scopes, Wall};
 use crate::tally::{Counted, Counter, Length, Tally};
 use crate::totals::Totals;
+use crate::who::is_who;
 
 mod balances;
 mod build;

@@ -43,6 +43,15 @@ impl Engine {
         self.count(&seen, output);
     }
 
+    /// Whoever opens it looks where nobody has a reason to look.
+    pub(super) fn decoy(&mut self, actor: Actor, decoy: &Name, opens: u64, output: &mut Output) {
+        let (_, session) = self.whose(actor);
+        let mut seen = self.observe(Subject::Decoy, self.lineage.member(actor), session);
+        seen.amounts.decoys_touched = opens;
+        seen.why = Some(format!("'{decoy}' was opened").into());
+        self.count(&seen, output);
+    }
+
     pub(super) fn wrote(&mut self, wrote: &Wrote) {
         let (key, _) = self.whose(wrote.actor);
         let slot = self.holdings.find(&key);

@@ -6,6 +6,7 @@ use crate::observation::{Observation, Subject};
 use crate::rule::Measure;
 
 mod connections;
+mod decoy_touched;
 mod destinations;
 mod exposed_bytes;
 mod exposed_records;
@@ -32,6 +33,7 @@ pub const MEASURES: &[Definition] = &[
     gap::DEFINITION,
     unattributed_bytes::DEFINITION,
     rewritten_bytes::DEFINITION,
+    decoy_touched::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.

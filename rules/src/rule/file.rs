@@ -156,6 +156,7 @@ fn select(at: At<'_>) -> Option<Where> {
         sensor: list(fields.optional("sensor", |at| at.list(At::name))),
         serves: fields.optional("serves", answer),
         below: fields.optional("below", answer),
+        reader: fields.optional("reader", answer),
         on_store_host: fields
             .optional("stores", |at| at.word("choice", &[("any", ())]))
             .is_some(),
@@ -182,7 +183,11 @@ impl fmt::Display for Where {
         let mut written: Vec<String> = lists
             .map(|(name, values)| format!("{name}: [{values}]"))
             .collect();
-        let answers = [("serves", self.serves), ("below", self.below)];
+        let answers = [
+            ("serves", self.serves),
+            ("below", self.below),
+            ("reader", self.reader),
+        ];
         let answers = answers
             .iter()
             .filter_map(|(name, answer)| Some((name, (*answer)?)));

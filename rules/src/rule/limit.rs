@@ -212,6 +212,11 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
         ("destination", !select.destination.is_empty(), leaves),
         ("serves", select.serves.is_some(), sent),
         ("below", select.below.is_some(), watches == Watches::Read),
+        (
+            "reader",
+            select.reader.is_some(),
+            matches!(watches, Watches::Read | Watches::Decoys),
+        ),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),
     ];
@@ -237,9 +242,13 @@ mod tests {
         };
         let read = parse("a", &rule(select)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(read.rules[0].select.to_string(), select);
-        let reads = rule("store: [lab], below: yes").replace("exposed-bytes", "read-bytes");
+        let reads =
+            rule("store: [lab], below: yes, reader: no").replace("exposed-bytes", "read-bytes");
         let read = parse("a", &reads).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(read.rules[0].select.to_string(), "store: [lab], below: yes");
+        assert_eq!(
+            read.rules[0].select.to_string(),
+            "store: [lab], below: yes, reader: no"
+        );
         assert!(
             parse("a", &rule("below: yes")).is_err(),
             "what is sent has no device"

@@ -74,6 +74,8 @@ pub struct Where {
     pub serves: Option<bool>,
     /// `yes`: only reads of a block device that the store lies on, or by `btrfs send`; `no`: only reads through a path.
     pub below: Option<bool>,
+    /// `yes`: only what a listed reader does; `no`: all but that.
+    pub reader: Option<bool>,
     /// Only on a host with stores (`stores: any`).
     pub on_store_host: bool,
 }
@@ -181,6 +183,8 @@ pub enum Measure {
     UnattributedBytes,
     /// Bytes on the wire to another address than the socket's.
     RewrittenBytes,
+    /// Decoys opened.
+    DecoyTouched,
 }
 
 impl Measure {
@@ -200,6 +204,7 @@ impl Measure {
             Self::Destinations => "destinations",
             Self::Connections => "connections",
             Self::Gap => "events",
+            Self::DecoyTouched => "opens",
         }
     }
 }

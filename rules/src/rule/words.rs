@@ -43,10 +43,12 @@ pub enum Watches {
     Gaps,
     /// What left by an interface and is not, or not so, what a socket sent.
     Wire,
+    /// Files that nobody has a reason to open.
+    Decoys,
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 12] = [
+pub const MEASURES: [MeasureWord; 13] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -119,10 +121,16 @@ pub const MEASURES: [MeasureWord; 12] = [
         unit: Unit::Bytes,
         watches: Watches::Wire,
     },
+    MeasureWord {
+        name: "decoy-touched",
+        measure: Measure::DecoyTouched,
+        unit: Unit::Count,
+        watches: Watches::Decoys,
+    },
 ];
 
 /// Measures of the design that this version has not.
-pub const MEASURES_LATER: [&str; 10] = [
+pub const MEASURES_LATER: [&str; 9] = [
     "records-read",
     "staged-bytes",
     "send-ratio",
@@ -130,7 +138,6 @@ pub const MEASURES_LATER: [&str; 10] = [
     "dns-name-bytes",
     "dns-names",
     "icmp-bytes",
-    "decoy-touched",
     "media-bytes",
     "budget-burn",
 ];
@@ -250,6 +257,7 @@ impl Watches {
                 K::Host,
             ],
             Self::Read => &[K::Store, K::Session, K::Exe, K::User, K::Host],
+            Self::Decoys => &[K::Session, K::Exe, K::User, K::Host],
             Self::Gaps => &[K::Sensor, K::Host],
             Self::Wire => &[
                 K::Destination,

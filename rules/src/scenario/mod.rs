@@ -15,6 +15,7 @@
 //! at 90s session login:bob reads file /tmp/a.tar 20 MB/s for 10s
 //! at 90s session login:bob passes session login:carol 1 MB
 //! at 90s store ekg passes file /tmp/copy 10 MB
+//! at 92s session login:bob opens decoy old-export
 //! at 95s session login:bob ends
 //! at 95s unknown sends 203.0.113.9:443 20 MB/s for 60s
 //! at 95s host 10.0.0.8 sends 203.0.113.9:443 20 MB/s for 60s
@@ -77,6 +78,8 @@ serves:
   - { store: radiology,  unit: orthanc.service }
   - { store: membership, unit: \"postgresql@*.service\" }
 relays: [10.0.0.5:3128]
+readers: [{ unit: clamd.service, exe: /usr/sbin/clamd }]
+decoys: [{ name: old-export, path: /srv/muse/old-export.csv }]
 contracts:
   - name: nightly-backup
     who: { unit: restic-backup.service, exe: /usr/bin/restic, user: backup }
@@ -171,6 +174,13 @@ pub enum Act {
         /// How much.
         flow: Amount,
     },
+    /// Somebody opens a decoy.
+    Touch {
+        /// Who.
+        who: Doer,
+        /// Its name.
+        decoy: Name,
+    },
     /// All processes of a session end.
     End(Doer),
     /// A file is deleted.
@@ -227,7 +237,8 @@ impl Act {
             | Self::Send { flow, .. }
             | Self::Pass { flow, .. }
             | Self::Wire { flow, .. } => Some(flow),
-            Self::End(_)
+            Self::Touch { .. }
+            | Self::End(_)
             | Self::Gone(_)
             | Self::Size { .. }
             | Self::Relay(_)

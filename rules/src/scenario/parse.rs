@@ -177,7 +177,9 @@ impl Words<'_> {
     fn deed(&mut self, who: Doer) -> Read<Act> {
         match self.one_of(
             "a verb",
-            &["reads", "writes", "sends", "serves", "passes", "ends"],
+            &[
+                "reads", "writes", "sends", "serves", "passes", "opens", "ends",
+            ],
         )? {
             "reads" => self.read(who),
             "writes" => {
@@ -197,6 +199,11 @@ impl Words<'_> {
                 self.send(From::Doer(who))
             }
             "passes" => self.pass(Holder::Doer(who)),
+            "opens" => {
+                self.keyword("decoy")?;
+                let decoy = self.word("a decoy's name")?.into();
+                Ok(Act::Touch { who, decoy })
+            }
             _ => Ok(Act::End(who)),
         }
     }

@@ -190,6 +190,14 @@ impl<'a> Player<'a> {
                     frames: bytes.div_ceil(SEGMENT),
                 })));
             }
+            Act::Touch { who, decoy } => {
+                let actor = world.process(who, due.at, told);
+                told.push(Event::Fact(Fact::Decoy {
+                    actor,
+                    decoy: decoy.clone(),
+                    opens: 1,
+                }));
+            }
             Act::End(who) => world.end(who, told),
             Act::Gone(path) => told.push(Event::Fact(Fact::FileGone {
                 file: world.delete(path),
