@@ -3,7 +3,7 @@
 use jaga_rules::config::{Accept, Config};
 use jiff::civil::Date;
 
-use crate::sensor::{host, interfaces, pcap, wire};
+use crate::sensor::{fanotify, host, interfaces, pcap, wire};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
 pub const ALWAYS: [(&str, &str); 8] = [
@@ -24,11 +24,12 @@ pub const ALWAYS: [(&str, &str); 8] = [
 ];
 
 /// The sensors: each may be blind on a host.
-const SENSORS: [&str; 7] = [
+const SENSORS: [&str; 8] = [
     "files",
     "channels",
     "sockets",
     "processes",
+    fanotify::decoys::SENSOR,
     pcap::SENSOR,
     interfaces::SENSOR,
     wire::SENSOR,
@@ -136,7 +137,7 @@ mod tests {
     fn every_sensor_may_be_accepted() {
         let config = jaga_rules::config::parse(
             "a.yaml",
-            "sensors: { files: off, sockets: off, interfaces: off }",
+            "sensors: { files: off, sockets: off, interfaces: off }\ndecoys: [{ name: a, path: /a }]",
         )
         .unwrap();
         let sensors: Vec<&str> = crate::sensor::probe(&config)

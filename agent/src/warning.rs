@@ -19,6 +19,7 @@ pub fn all(file: &Path, config: &Config, today: Date) -> Vec<String> {
         rules(file, config),
         stores(file, config),
         contract::expired(file, config, today),
+        decoys(file, config),
         accepted(file, config, today),
     ]
     .concat()
@@ -69,6 +70,22 @@ pub fn stores(file: &Path, config: &Config) -> Vec<String> {
                 "store {}: '{}' is not there: mount it, or mend its `paths:` in {file}",
                 store.name,
                 path.display()
+            )
+        })
+        .collect()
+}
+
+/// Decoys that are not there.
+#[must_use]
+pub fn decoys(file: &Path, config: &Config) -> Vec<String> {
+    let missing = config.decoys.iter().filter(|decoy| !decoy.path.is_file());
+    missing
+        .map(|decoy| {
+            format!(
+                "decoy {}: there is no file {}: plant it (`jaga decoy plant`), or mend `decoys:` in {}",
+                decoy.name,
+                decoy.path.display(),
+                file.display()
             )
         })
         .collect()
@@ -147,7 +164,7 @@ mod tests {
         check(
             "accept: [{ blind: fils, owner: o@x, until: 2027-01-10 }]",
             &[
-                "did you mean 'files'? one of files, channels, sockets, processes, pcap, interfaces, ",
+                "did you mean 'files'? one of files, channels, sockets, processes, decoys, pcap, interfaces, ",
             ],
         );
     }

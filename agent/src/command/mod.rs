@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 pub mod check;
+pub mod decoy;
 pub mod demo;
 pub mod explain;
 pub mod replay;
@@ -41,6 +42,8 @@ enum Command {
     Test(test::Args),
     /// Explain a rule, a measure, a metric or an alert: what it is, an example, what to do.
     Explain(explain::Args),
+    /// Plant files that nobody has a reason to open.
+    Decoy(decoy::Args),
     /// Make a leak on this machine, in a sandbox, from first read to alert.
     Demo(demo::Args),
 }
@@ -58,6 +61,7 @@ impl Cli {
             Command::Check(args) => check::main(&args),
             Command::Test(args) => test::main(&args),
             Command::Explain(args) => explain::main(&args),
+            Command::Decoy(args) => decoy::main(&args),
             Command::Demo(args) => demo::main(&args),
         }
     }
@@ -69,7 +73,7 @@ impl Command {
     fn ends_on_a_closed_pipe(&self) -> bool {
         match self {
             Self::Check(_) | Self::Test(_) | Self::Explain(_) => true,
-            Self::Run(_) | Self::Replay(_) | Self::Demo(_) => false,
+            Self::Run(_) | Self::Replay(_) | Self::Decoy(_) | Self::Demo(_) => false,
         }
     }
 }

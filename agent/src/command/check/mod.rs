@@ -40,6 +40,7 @@ pub fn main(args: &Args) -> ExitCode {
     let right = [
         stores,
         contracts(file, &checked.config, today, held),
+        decoys(file, &checked.config),
         sensors(&probes, &checked.config, today),
         state(&checked.config),
         outputs(&checked.config),
@@ -106,6 +107,17 @@ fn contracts(file: &Path, config: &Config, today: Date, held: u64) -> bool {
     }
     tell(&warning::contract::notes(config, today, held));
     tell(&warning::contract::expired(file, config, today))
+}
+
+fn decoys(file: &Path, config: &Config) -> bool {
+    if config.decoys.is_empty() {
+        return true;
+    }
+    println!("\nDecoys");
+    for decoy in &config.decoys {
+        println!("  {}: {}", decoy.name, decoy.path.display());
+    }
+    tell(&warning::decoys(file, config))
 }
 
 /// What each sensor would see.

@@ -11,12 +11,14 @@ use jaga_rules::config::Target;
 use jaga_rules::event::{Gap, GapKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+pub use self::decoys::decoys;
 use self::eyes::Eyes;
 use super::host::batch::Round;
 use super::host::source::{self, Places, Raised, Root, Wish};
 
 pub mod books;
 pub mod decode;
+pub mod decoys;
 mod eyes;
 pub mod mounts;
 mod open_files;

@@ -40,19 +40,30 @@ impl Group {
     /// # Errors
     /// The kernel's; EINVAL before Linux 4.20.
     pub(super) fn mark(&self, path: &Path) -> io::Result<()> {
+        self.add(path, libc::FAN_MARK_FILESYSTEM, MASK)
+    }
+
+    fn add(&self, path: &Path, flags: libc::c_uint, mask: u64) -> io::Result<()> {
         let path = CString::new(path.as_os_str().as_bytes())?;
-        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
         // SAFETY: the path ends with NUL and lives until the call returns.
         let result = unsafe {
             libc::fanotify_mark(
                 self.0.as_raw_fd(),
-                flags,
-                MASK,
+                libc::FAN_MARK_ADD | flags,
+                mask,
                 libc::AT_FDCWD,
                 path.as_ptr(),
             )
         };
         checked(result).map(drop)
+    }
+
+    /// Listens to opens of one file, whatever it is called later.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn mark_file(&self, path: &Path) -> io::Result<()> {
+        self.add(path, libc::FAN_MARK_DONT_FOLLOW, libc::FAN_OPEN)
     }
 
     /// Fills the buffer with events; 0 if none waits.

@@ -30,8 +30,19 @@ pub struct Round {
     pub files: Vec<FileCount>,
     /// Bytes read of stores, by index, that nobody can say who read: the table was full.
     pub overflow: Vec<(usize, u64)>,
+    /// Opens of decoys.
+    pub touched: Vec<Touched>,
     /// Sends, with their interface.
     pub sends: Vec<(SocketCount, Option<Name>)>,
+}
+
+/// A decoy was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// By whom.
+    pub by: By,
+    /// Its name.
+    pub decoy: Name,
 }
 
 /// Makes batches of rounds.
@@ -66,6 +77,14 @@ impl Teller {
         let lives = round.before.into_iter().chain(round.after);
         events.extend(lives.filter_map(|life| self.roster.hear(life)));
 
+        for Touched { by, decoy } in round.touched {
+            let actor = self.introduce(by, &mut events, &mut leaving);
+            events.push(Event::Fact(Fact::Decoy {
+                actor: actor.unwrap_or(Actor::NOBODY),
+                decoy,
+                opens: 1,
+            }));
+        }
         let moved = round.moved.into_iter();
         let mut deeds = Deeds {
             emptied,

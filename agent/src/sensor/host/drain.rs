@@ -9,7 +9,7 @@ use jaga_rules::event::{Event, Gap, GapKind};
 
 use super::stores::StoreNames;
 use super::watch::Watch;
-use crate::sensor::{Batch, Feed, HealthTable};
+use crate::sensor::{Batch, Feed, HealthTable, fanotify};
 
 /// How often blindness is told again.
 const BLIND: Duration = Duration::from_secs(10);
@@ -91,6 +91,7 @@ fn subject(name: &str) -> &'static str {
     match name {
         "files" => "files",
         "channels" => "channels",
+        fanotify::decoys::SENSOR => fanotify::decoys::SENSOR,
         "sockets" => "sockets",
         _ => "processes",
     }

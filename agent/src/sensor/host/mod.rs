@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use jaga_rules::config::{Choice, Config, Store};
+use jaga_rules::config::{Choice, Config};
 use jaga_rules::event::{Gap, GapKind};
 
 use self::drain::{Drain, blind};
@@ -62,6 +62,8 @@ const CHANNELS: Ladder<dyn Files> = &[
     #[cfg(feature = "ebpf")]
     (2, ebpf::channels_by_function),
 ];
+/// Ways to see who opens decoys.
+const DECOYS: Ladder<dyn Files> = &[(1, fanotify::decoys)];
 /// Ways to see sends.
 const SOCKETS: Ladder<dyn Sockets> = &[
     #[cfg(feature = "ebpf")]
@@ -74,7 +76,13 @@ const SOCKETS: Ladder<dyn Sockets> = &[
 ];
 
 /// Their subjects.
-pub const SENSORS: [&str; 4] = ["channels", "files", "processes", "sockets"];
+pub const SENSORS: [&str; 5] = [
+    "channels",
+    fanotify::decoys::SENSOR,
+    "files",
+    "processes",
+    "sockets",
+];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
 pub const NOT_SEEN: [(&str, &str); 6] = [
@@ -115,14 +123,14 @@ pub struct Started {
 
 /// Changes the stores of running sensors.
 #[derive(Debug, Clone)]
-pub struct StoresHandle(Option<Sender<Vec<Store>>>);
+pub struct StoresHandle(Option<Sender<stores::Wanted>>);
 
 impl StoresHandle {
     /// Watches the stores of this configuration from now on.
     pub fn set_stores(&self, config: &Config) {
         if let Some(sender) = &self.0 {
             // The receiver ends only with the agent.
-            let _ = sender.send(config.stores.clone());
+            let _ = sender.send(stores::Wanted::by(config));
         }
     }
 }
@@ -171,6 +179,18 @@ pub fn start_after(
         &health,
         &mut unseen,
     );
+    let mut decoys = match wanted.decoys {
+        // They may be named at a reload.
+        Choice::Off => climb(DECOYS, Choice::Auto, &wish).ok(),
+        choice => raise(
+            fanotify::decoys::SENSOR,
+            DECOYS,
+            choice,
+            &wish,
+            &health,
+            &mut unseen,
+        ),
+    };
     let rungs = [
         (
             "processes",
@@ -194,7 +214,7 @@ pub fn start_after(
     }));
     let names = StoreNames::default();
     let how = files.as_ref().map(|files| files.how.clone());
-    let places = [files.as_mut(), channels.as_mut()];
+    let places = [files.as_mut(), channels.as_mut(), decoys.as_mut()];
     let places = places
         .into_iter()
         .flatten()
@@ -217,6 +237,7 @@ pub fn start_after(
         processes,
         files,
         channels,
+        decoys,
         sockets,
     };
     let stores = follow_stores(config, stores);
@@ -232,6 +253,7 @@ struct Subjects {
     processes: Option<Raised<dyn Lives>>,
     files: Option<Raised<dyn Files>>,
     channels: Option<Raised<dyn Files>>,
+    decoys: Option<Raised<dyn Files>>,
     sockets: Option<Raised<dyn Sockets>>,
 }
 
@@ -240,6 +262,7 @@ fn open_and_run(mut drain: Drain, subjects: Subjects) {
     watch.lives = open("processes", subjects.processes, &mut drain);
     watch.files = open("files", subjects.files, &mut drain);
     watch.channels = open("channels", subjects.channels, &mut drain);
+    watch.decoys = open(fanotify::decoys::SENSOR, subjects.decoys, &mut drain);
     watch.sockets = open("sockets", subjects.sockets, &mut drain);
     drain.run(watch);
 }
@@ -264,12 +287,21 @@ fn open<S: ?Sized>(
 pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
     let wanted = Wanted::new(config);
     let wish = wish(config);
-    vec![
+    let decoys = (wanted.decoys != Choice::Off).then(|| {
+        (
+            fanotify::decoys::SENSOR,
+            tried(DECOYS, wanted.decoys, &wish),
+        )
+    });
+    [
         ("files", tried(FILES, wanted.files, &wish)),
         ("channels", tried(CHANNELS, wanted.channels, &wish)),
         ("sockets", tried(SOCKETS, wanted.sockets, &wish)),
         ("processes", tried(PROCESSES, wanted.processes, &wish)),
     ]
+    .into_iter()
+    .chain(decoys)
+    .collect()
 }
 
 fn tried<S: ?Sized>(ladder: Ladder<S>, choice: Choice, wish: &Wish) -> Probe {
@@ -353,7 +385,7 @@ fn follow_stores(config: &Config, mut stores: Stores) -> StoresHandle {
     if stores.nobody_asks() {
         return StoresHandle(None);
     }
-    stores.set(config.stores.clone());
+    stores.set(stores::Wanted::by(config));
     let (sender, changes) = mpsc::channel();
     thread::Builder::new()
         .name("stores".to_owned())
@@ -390,6 +422,7 @@ fn channels_beside(files: Choice) -> Choice {
 struct Wanted {
     files: Choice,
     channels: Choice,
+    decoys: Choice,
     sockets: Choice,
     processes: Choice,
 }
@@ -403,6 +436,10 @@ impl Wanted {
         Self {
             files,
             channels: channels_beside(files),
+            decoys: match config.decoys.as_slice() {
+                [] => Choice::Off,
+                [..] => Choice::Auto,
+            },
             sockets,
             processes: if none { Choice::Off } else { sensors.processes },
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use jaga_rules::config::{Interfaces, Namespaces, Target};
+use jaga_rules::config::{Decoy, Interfaces, Namespaces, Target};
 use jaga_rules::event::{Gap, Name};
 
 use super::batch::Round;
@@ -45,6 +45,14 @@ pub trait Places: Send {
     /// # Errors
     /// In words, what is not watched, and the next step.
     fn remotes(&mut self, remotes: &[(Target, u32)]) -> Result<(), String>;
+
+    /// Takes these decoys instead of the former ones. Whoever watches none needs none.
+    ///
+    /// # Errors
+    /// In words, what is not watched, and the next step.
+    fn decoys(&mut self, _: &[Decoy]) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Takes these block devices, on which stores lie, instead of the former ones. Whoever sees none needs none.
     ///

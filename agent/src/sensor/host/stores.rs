@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jaga_rules::config::{Store, Target};
+use jaga_rules::config::{Config, Decoy, Store, Target};
 use jaga_rules::event::Name;
 
 use super::devices::{self, Devices};
@@ -43,6 +43,26 @@ impl StoreNames {
     }
 }
 
+/// What a configuration says of files.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Its stores.
+    pub stores: Vec<Store>,
+    /// Its decoys.
+    pub decoys: Vec<Decoy>,
+}
+
+impl Wanted {
+    /// What this one says.
+    #[must_use]
+    pub fn by(config: &Config) -> Self {
+        Self {
+            stores: config.stores.clone(),
+            decoys: config.decoys.clone(),
+        }
+    }
+}
+
 /// Keeps whoever must know where the stores are up to date.
 pub struct Stores {
     places: Vec<Box<dyn Places>>,
@@ -51,6 +71,7 @@ pub struct Stores {
     /// How the file sensor sees, to which problems are added.
     how: String,
     stores: Vec<Store>,
+    decoys: Vec<Decoy>,
     /// Mounts and root directories as of the last placing.
     seen: (String, Vec<Option<(u64, u64)>>),
     /// Block devices as of the last look: a disk may be stacked on another without a mount.
@@ -72,6 +93,7 @@ impl Stores {
             health,
             how,
             stores: Vec::new(),
+            decoys: Vec::new(),
             seen: Default::default(),
             devices: Devices::new(),
         }
@@ -84,19 +106,19 @@ impl Stores {
     }
 
     /// Follows new configurations and changing mounts until the sender is gone.
-    pub fn run(mut self, changes: &Receiver<Vec<Store>>) {
+    pub fn run(mut self, changes: &Receiver<Wanted>) {
         loop {
             match changes.recv_timeout(LOOK) {
-                Ok(stores) => self.set(stores),
+                Ok(wanted) => self.set(wanted),
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Takes these stores instead of the former ones.
-    pub fn set(&mut self, stores: Vec<Store>) {
-        self.stores = stores;
+    /// Takes these instead of the former ones.
+    pub fn set(&mut self, wanted: Wanted) {
+        (self.stores, self.decoys) = (wanted.stores, wanted.decoys);
         self.place();
     }
 
@@ -117,7 +139,8 @@ impl Stores {
 
     fn sight(&self) -> (String, Vec<Option<(u64, u64)>>) {
         let paths = self.stores.iter().flat_map(|store| &store.paths);
-        let directories = paths.map(|path| {
+        let decoys = self.decoys.iter().map(|decoy| &decoy.path);
+        let directories = paths.chain(decoys).map(|path| {
             let found = fs::metadata(path).ok()?;
             Some((found.dev(), found.ino()))
         });
@@ -134,6 +157,7 @@ impl Stores {
             missing.extend(places.place(&roots).err());
             missing.extend(places.remotes(&remotes).err());
             missing.extend(places.devices(&self.devices).err());
+            missing.extend(places.decoys(&self.decoys).err());
         }
         let why: Vec<String> = [self.how.clone()].into_iter().chain(missing).collect();
         self.health

@@ -15,6 +15,8 @@ pub struct Watch {
     pub files: Option<Box<dyn Files>>,
     /// What passes through local sockets.
     pub channels: Option<Box<dyn Files>>,
+    /// Opens of decoys.
+    pub decoys: Option<Box<dyn Files>>,
     /// Sends.
     pub sockets: Option<Box<dyn Sockets>>,
     teller: Teller,
@@ -28,6 +30,7 @@ impl Watch {
             lives: None,
             files: None,
             channels: None,
+            decoys: None,
             sockets: None,
             teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
         }
@@ -51,7 +54,8 @@ impl Watch {
             sockets.drain(&mut round.sends, &mut gaps);
         }
         // What passed through a channel was read before it was put in, and may have been put into a file after.
-        for source in [&mut self.channels, &mut self.files].into_iter().flatten() {
+        let sources = [&mut self.decoys, &mut self.channels, &mut self.files];
+        for source in sources.into_iter().flatten() {
             source.drain(&mut round, &mut gaps);
         }
         if let Some(lives) = &mut self.lives {

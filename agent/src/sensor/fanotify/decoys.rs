@@ -1,0 +1,256 @@
+//! Files that nobody has a reason to open: who opens them, whatever the rungs of reads are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jaga_rules::config::{Decoy, Target};
+use jaga_rules::event::{Gap, GapKind, Name};
+
+use super::sys::{self, Group};
+use super::{decode, next_step};
+use crate::sensor::host::batch::{Round, Touched};
+use crate::sensor::host::seen::By;
+use crate::sensor::host::source::{self, Places, Raised, Root, Wish};
+
+/// What this sensor is called.
+pub const SENSOR: &str = "decoys";
+
+/// Drains between two tellings that a decoy is not there.
+const TELL_EVERY: u32 = 40;
+
+/// Who opens decoys.
+///
+/// # Errors
+/// Why it cannot be listened, with the next step.
+pub fn decoys(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let group = Group::new().map_err(|error| {
+        format!(
+            "fanotify refuses: {error}; run as root or with CAP_SYS_ADMIN, on Linux 5.1 or later"
+        )
+    })?;
+    let marked = Arc::new(Marked {
+        group,
+        table: Mutex::default(),
+    });
+    let marks = Box::new(Marks(Arc::clone(&marked)));
+    Ok(Raised {
+        rung: 1,
+        how: "fanotify: who opens them".to_owned(),
+        open: Box::new(move || {
+            Ok(Box::new(Opens {
+                marked,
+                buffer: vec![0; 64 * 1024],
+                drains: 0,
+            }))
+        }),
+        places: Some(marks),
+    })
+}
+
+/// Shared by the thread that looks where they are and the one that hears of them.
+struct Marked {
+    group: Group,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By device and inode.
+    names: BTreeMap<(u64, u64), Name>,
+    /// Why some are not watched.
+    unwatched: Vec<String>,
+}
+
+impl Marked {
+    fn change(&self, change: impl FnOnce(&mut Table)) {
+        change(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+struct Marks(Arc<Marked>);
+
+impl Places for Marks {
+    fn place(&mut self, _: &[Root]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn remotes(&mut self, _: &[(Target, u32)]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Files are marked, not paths: one that was renamed stays marked, and one in its place is marked at the next look.
+    fn decoys(&mut self, decoys: &[Decoy]) -> Result<(), String> {
+        let mut table = Table::default();
+        for decoy in decoys {
+            match self.mark(decoy) {
+                Ok(identity) => {
+                    table.names.insert(identity, decoy.name.clone());
+                }
+                Err(why) => table.unwatched.push(why),
+            }
+        }
+        let unwatched = table.unwatched.clone();
+        self.0.change(|old| *old = table);
+        if unwatched.is_empty() {
+            Ok(())
+        } else {
+            Err(unwatched.join("; "))
+        }
+    }
+}
+
+impl Marks {
+    fn mark(&self, decoy: &Decoy) -> Result<(u64, u64), String> {
+        let (name, path) = (&decoy.name, decoy.path.display());
+        let plant = "plant it again (`jaga decoy plant`), or take it out of `decoys:`";
+        let found = fs::symlink_metadata(&decoy.path).map_err(|error| {
+            format!("decoy '{name}': cannot look at '{path}': {error}; {plant}")
+        })?;
+        if !found.is_file() {
+            return Err(format!("decoy '{name}': '{path}' is no file; {plant}"));
+        }
+        self.0
+            .group
+            .mark_file(&decoy.path)
+            .map_err(|error| format!("decoy '{name}': fanotify cannot mark '{path}': {error}"))?;
+        Ok((found.dev(), found.ino()))
+    }
+}
+
+struct Opens {
+    marked: Arc<Marked>,
+    buffer: Vec<u8>,
+    drains: u32,
+}
+
+impl source::Files for Opens {
+    fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
+        loop {
+            match self.marked.group.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(length) => self.hear(length, round, gaps),
+                Err(error) => {
+                    let why = format!(
+                        "opens of decoys are not heard: {error}; {}",
+                        next_step(&error)
+                    );
+                    gaps.push(gap(GapKind::Blind, 0, why));
+                    break;
+                }
+            }
+        }
+        if self.drains.is_multiple_of(TELL_EVERY) {
+            self.marked.change(|table| {
+                let unwatched = table.unwatched.iter().cloned();
+                gaps.extend(unwatched.map(|why| gap(GapKind::Unseen, 0, why)));
+            });
+        }
+        self.drains = self.drains.wrapping_add(1);
+    }
+}
+
+impl Opens {
+    fn hear(&mut self, length: usize, round: &mut Round, gaps: &mut Vec<Gap>) {
+        for event in decode::events(&self.buffer[..length]) {
+            if event.overflow {
+                let why =
+                    "the kernel dropped opens of decoys: give the agent more memory (MemoryMax=)";
+                gaps.push(gap(GapKind::Lost, 1, why.to_owned()));
+            }
+            let Some(fd) = event.fd.map(sys::own) else {
+                continue;
+            };
+            let found = identity(fd.as_fd());
+            // The agent looks at nothing; another of its threads may all the same.
+            if !event.opened || event.pid == std::process::id() {
+                continue;
+            }
+            self.marked.change(|table| {
+                let name = found.ok().and_then(|identity| table.names.get(&identity));
+                round.touched.extend(name.map(|name| Touched {
+                    by: match event.pid {
+                        0 => By::Nobody,
+                        pid => By::Ended(pid),
+                    },
+                    decoy: name.clone(),
+                }));
+            });
+        }
+    }
+}
+
+fn identity(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let found = nix::sys::stat::fstat(fd)?;
+    Ok((found.st_dev, found.st_ino))
+}
+
+fn gap(kind: GapKind, events: u64, why: String) -> Gap {
+    Gap {
+        sensor: SENSOR.into(),
+        kind,
+        events,
+        bytes: 0,
+        why: why.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn an_open_is_heard_with_its_process_also_of_a_new_file_in_its_place() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not run: an_open_is_heard…: needs root");
+            assert!(std::env::var_os("CI").is_none(), "in CI it must run");
+            return;
+        }
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let path = folder.path().join("old-export.csv");
+        let wish = Wish {
+            namespaces: jaga_rules::config::Namespaces::All,
+            netns: 0,
+            interfaces: jaga_rules::config::Interfaces::Off,
+        };
+        let raised = decoys(&wish).unwrap_or_else(|why| panic!("{why}"));
+        let (mut marks, mut opens) = (raised.places.unwrap(), (raised.open)().unwrap());
+        let decoy = Decoy {
+            name: "old-export".into(),
+            path: path.clone(),
+        };
+        let why = marks.decoys(std::slice::from_ref(&decoy)).unwrap_err();
+        assert!(why.contains("jaga decoy plant"), "{why}");
+        let mut drain = || {
+            let (mut round, mut gaps) = (Round::default(), Vec::new());
+            opens.drain(&mut round, &mut gaps);
+            (round.touched, gaps)
+        };
+        assert_eq!(drain().1.len(), 1, "that it is not there is told");
+        for _ in 0..2 {
+            fs::write(folder.path().join("new"), "1,2").unwrap();
+            fs::rename(folder.path().join("new"), &path).unwrap();
+            marks.decoys(std::slice::from_ref(&decoy)).unwrap();
+            drop(File::open(&path).unwrap());
+            assert_eq!(drain().0, [], "the agent's own");
+            let mut reader = std::process::Command::new("cat")
+                .arg(&path)
+                .spawn()
+                .unwrap();
+            let pid = reader.id();
+            reader.wait().unwrap();
+            let touched = Touched {
+                by: By::Ended(pid),
+                decoy: "old-export".into(),
+            };
+            assert_eq!(drain().0, [touched]);
+        }
+        fs::metadata(&path).unwrap();
+        assert_eq!(drain().0, [], "a look at its size is no open");
+    }
+}
