@@ -363,6 +363,43 @@ pub enum Fact {
         /// How often, since the last such fact.
         opens: u64,
     },
+    /// Names were looked up that had not been lately; aggregated per registrable domain.
+    Lookup {
+        /// Who asked: a host of a recording, or somebody on this host.
+        client: Sender,
+        /// Who was asked.
+        server: SocketAddr,
+        /// Their registrable domain (public suffix list); `(no domain)` for names that have none.
+        domain: Name,
+        /// How many.
+        names: u64,
+        /// Their text without the domain, bytes.
+        bytes: u64,
+    },
+    /// ICMP messages left whose content had not been sent lately; aggregated per remote.
+    Icmp {
+        /// Who sent them: a host of a recording, or somebody on this host.
+        client: Sender,
+        /// Where to.
+        remote: IpAddr,
+        /// Their payload, bytes.
+        bytes: u64,
+    },
+    /// A file system came, or went, that lies on a medium which can be taken away.
+    Medium {
+        /// The file system, as in [`FileId`].
+        fs: u64,
+        /// What it is, such as `vfat on sdb1`; absent when it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+    },
+    /// A process got at the memory of another.
+    MemoryRead {
+        /// Who.
+        actor: Actor,
+        /// Of whom.
+        of: Actor,
+    },
     /// How large a store is, for limits as a share of it.
     StoreSize {
         /// The store.

@@ -23,16 +23,28 @@ pub enum Subject {
     Wire,
     /// A decoy was opened.
     Decoy,
+    /// Names were looked up that had not been before.
+    Lookup,
+    /// ICMP messages left that carry what no other had carried before.
+    Icmp,
+    /// A holder wrote to a medium that can be taken away.
+    Medium,
+    /// The memory of a holder, or of a service of a store, was read.
+    Memory,
 }
 
 /// All subjects, in order.
-pub const SUBJECTS: [Subject; 6] = [
+pub const SUBJECTS: [Subject; 10] = [
     Subject::Send,
     Subject::Expose,
     Subject::Read,
     Subject::Gap,
     Subject::Wire,
     Subject::Decoy,
+    Subject::Lookup,
+    Subject::Icmp,
+    Subject::Medium,
+    Subject::Memory,
 ];
 
 /// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
@@ -60,6 +72,8 @@ pub struct Observation {
     pub remote: Option<SocketAddr>,
     /// The other end's name, where one was seen.
     pub remote_name: Option<Name>,
+    /// Where to, or of whom, beside addresses: a medium, a session.
+    pub place: Option<Name>,
     /// Where the bytes go.
     pub scope: Option<Scope>,
     /// Sent by a unit that `serves` the store (any store, where none is exposed).
@@ -111,6 +125,16 @@ pub struct Amounts {
     pub rewritten_bytes: u64,
     /// Decoys opened.
     pub decoys_touched: u64,
+    /// Distinct names looked up.
+    pub dns_names: u64,
+    /// Text of those, without their registrable domain, bytes.
+    pub dns_name_bytes: u64,
+    /// ICMP payload that is no repetition.
+    pub icmp_bytes: u64,
+    /// Bytes written to media.
+    pub media_bytes: u64,
+    /// Reads of another's memory.
+    pub memory_reads: u64,
 }
 
 impl Observation {
@@ -129,6 +153,7 @@ impl Observation {
             sensor: NOBODY,
             remote: None,
             remote_name: None,
+            place: None,
             scope: None,
             serves: false,
             reader: false,
@@ -147,6 +172,11 @@ impl Observation {
                 unattributed_bytes: 0,
                 rewritten_bytes: 0,
                 decoys_touched: 0,
+                dns_names: 0,
+                dns_name_bytes: 0,
+                icmp_bytes: 0,
+                media_bytes: 0,
+                memory_reads: 0,
             },
             held: Amount {
                 bytes: 0,

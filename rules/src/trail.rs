@@ -22,6 +22,8 @@ pub struct Trail {
     #[serde(skip)]
     sessions: Vec<String>,
     destinations: Vec<Share<SocketAddr, Option<Name>>>,
+    #[serde(default)]
+    places: Vec<Share<Name, ()>>,
     scope: Option<Scope>,
     #[serde(default)]
     beside: Option<(Name, Refusal)>,
@@ -82,6 +84,7 @@ impl Trail {
             actors: Vec::new(),
             sessions: Vec::new(),
             destinations: Vec::new(),
+            places: Vec::new(),
             scope: seen.scope,
             beside: None,
             bytes: seen
@@ -109,7 +112,10 @@ impl Trail {
             .max(amounts.sent_bytes)
             .max(amounts.read_bytes)
             .max(amounts.unattributed_bytes)
-            .max(amounts.rewritten_bytes);
+            .max(amounts.rewritten_bytes)
+            .max(amounts.dns_name_bytes)
+            .max(amounts.icmp_bytes)
+            .max(amounts.media_bytes);
         if seen.session != NOBODY {
             let actor = (seen.session, seen.exe, seen.user);
             book(&mut self.actors, actor, bytes);
@@ -117,6 +123,9 @@ impl Trail {
         if let Some(remote) = seen.remote {
             let name = book(&mut self.destinations, remote, bytes);
             *name = name.take().or_else(|| seen.remote_name.clone());
+        }
+        if let Some(place) = &seen.place {
+            book(&mut self.places, place.clone(), bytes);
         }
         self.bytes = self.bytes.saturating_add(bytes);
         self.records = self.records.saturating_add(amounts.exposed_records);
@@ -151,6 +160,11 @@ impl Trail {
             destinations: largest_first(&self.destinations)
                 .into_iter()
                 .map(|share| show_destination(share.key, share.value.as_ref()))
+                .chain(
+                    largest_first(&self.places)
+                        .into_iter()
+                        .map(|share| share.key.to_string()),
+                )
                 .collect(),
             scope: self.scope,
             contract: self

@@ -39,6 +39,7 @@ impl Engine {
             holdings: Holdings::new(seed),
             scopes: Scopes::new(seed),
             contracts: Contracts::default(),
+            media: std::collections::BTreeMap::new(),
             remote_names: RemoteNames::new(seed),
             store_sizes: Vec::new(),
             estimated: std::collections::BTreeSet::new(),

@@ -15,8 +15,11 @@ impl Engine {
         if let Some(member) = member {
             (seen.exe, seen.user) = (member.exe, member.user);
             let mut readers = self.config.readers.iter();
-            seen.reader = matches!(subject, Subject::Read | Subject::Decoy)
-                && readers.any(|who| is_who(who, &self.names, member));
+            let is_asked = matches!(
+                subject,
+                Subject::Read | Subject::Decoy | Subject::Medium | Subject::Memory
+            );
+            seen.reader = is_asked && readers.any(|who| is_who(who, &self.names, member));
         }
         seen
     }

@@ -20,6 +20,20 @@ impl Engine {
                 decoy,
                 opens,
             } => self.decoy(*actor, decoy, *opens, output),
+            Fact::Lookup {
+                client,
+                server,
+                domain,
+                names,
+                bytes,
+            } => self.looked_up((*client, *server), domain, (*names, *bytes), output),
+            Fact::Icmp {
+                client,
+                remote,
+                bytes,
+            } => self.echoed(*client, *remote, *bytes, output),
+            Fact::Medium { fs, name } => self.medium(*fs, name.as_ref()),
+            Fact::MemoryRead { actor, of } => self.memory_read(*actor, *of, output),
             Fact::StoreSize {
                 store,
                 bytes,

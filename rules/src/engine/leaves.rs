@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// The session and the host of a recording's local address; kept, because a recording asks at every packet.
-    fn host_names(&mut self, local: IpAddr) -> (NameId, NameId) {
+    pub(super) fn host_names(&mut self, local: IpAddr) -> (NameId, NameId) {
         if let Some(names) = self.hosts.get(&local) {
             return *names;
         }

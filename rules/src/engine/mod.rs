@@ -1,6 +1,6 @@
 //! The engine: takes stamped events, owns all state, returns transitions and changed rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::alert::{Phase, Verdict, Watch};
@@ -35,6 +35,7 @@ mod learns;
 mod leaves;
 mod lives;
 mod moves;
+mod other_ways;
 mod rows;
 mod tell;
 
@@ -57,6 +58,8 @@ pub struct Engine {
     holdings: Holdings,
     scopes: Scopes,
     contracts: Contracts,
+    /// File systems that can be taken away, by number.
+    media: BTreeMap<u64, Name>,
     remote_names: RemoteNames,
     store_sizes: Vec<(NameId, u64, u64)>,
     /// Stores of which reads were estimated.
@@ -96,7 +99,10 @@ impl Engine {
             }
             Event::Exit { actor } => self.exit(*actor),
             Event::Read(read) => self.read(read, output),
-            Event::Wrote(wrote) => self.wrote(wrote),
+            Event::Wrote(wrote) => {
+                self.wrote_to_medium(wrote, output);
+                self.wrote(wrote);
+            }
             Event::Pass(pass) => self.pass(pass),
             Event::Sent(sent) => {
                 self.told(sent);

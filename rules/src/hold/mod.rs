@@ -271,6 +271,13 @@ impl Holdings {
         self.take(key, session, &held, bytes, false, at)
     }
 
+    /// The stores that a run holds anything of.
+    pub fn stores_of(&self, slot: u32) -> impl Iterator<Item = NameId> {
+        let held = self.runs[slot as usize].held.iter();
+        held.filter(|held| !held.contents.is_empty())
+            .map(|held| held.store)
+    }
+
     /// What a run holds of a store.
     #[must_use]
     pub fn held_of(&self, slot: u32, store: NameId) -> Amount {

@@ -8,10 +8,15 @@ use crate::rule::Measure;
 mod connections;
 mod decoy_touched;
 mod destinations;
+mod dns_name_bytes;
+mod dns_names;
 mod exposed_bytes;
 mod exposed_records;
 mod files_read;
 mod gap;
+mod icmp_bytes;
+mod media_bytes;
+mod memory_read;
 mod rate;
 mod read_bytes;
 mod rewritten_bytes;
@@ -34,6 +39,11 @@ pub const MEASURES: &[Definition] = &[
     unattributed_bytes::DEFINITION,
     rewritten_bytes::DEFINITION,
     decoy_touched::DEFINITION,
+    dns_name_bytes::DEFINITION,
+    dns_names::DEFINITION,
+    icmp_bytes::DEFINITION,
+    media_bytes::DEFINITION,
+    memory_read::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.

@@ -162,7 +162,8 @@ pub(super) fn needs(
                 format!("remove '{field}' from 'where', or make a second rule"),
             );
         }
-        let summed = word.watches == Watches::Exposed && limit.measure != Measure::ServedBytes;
+        let summed = matches!(word.watches, Watches::Exposed | Watches::Media)
+            && limit.measure != Measure::ServedBytes;
         let one_store = by.contains(&KeyField::Store) || select.store.len() == 1;
         if summed && !one_store {
             at.wrong::<()>(
@@ -197,26 +198,22 @@ pub(super) fn needs(
 fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
     let sent = matches!(watches, Watches::Sent | Watches::Exposed);
     let gaps = watches == Watches::Gaps;
-    let leaves = sent || watches == Watches::Wire;
-    let somebody = !gaps && watches != Watches::Wire;
+    let leaves = sent || matches!(watches, Watches::Wire | Watches::Lookups | Watches::Icmp);
+    let somebody = !gaps && (sent || !leaves);
+    let of_store = matches!(
+        watches,
+        Watches::Exposed | Watches::Read | Watches::Media | Watches::Memory
+    );
     let given = [
         ("scope", !select.scope.is_empty(), leaves),
-        (
-            "store",
-            !select.store.is_empty(),
-            matches!(watches, Watches::Exposed | Watches::Read),
-        ),
+        ("store", !select.store.is_empty(), of_store),
         ("session", !select.session.is_empty(), somebody),
         ("exe", !select.exe.is_empty(), somebody),
         ("user", !select.user.is_empty(), somebody),
         ("destination", !select.destination.is_empty(), leaves),
         ("serves", select.serves.is_some(), sent),
         ("below", select.below.is_some(), watches == Watches::Read),
-        (
-            "reader",
-            select.reader.is_some(),
-            matches!(watches, Watches::Read | Watches::Decoys),
-        ),
+        ("reader", select.reader.is_some(), somebody && !sent),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),
     ];

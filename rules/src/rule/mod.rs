@@ -185,6 +185,16 @@ pub enum Measure {
     RewrittenBytes,
     /// Decoys opened.
     DecoyTouched,
+    /// Text of distinct names looked up.
+    DnsNameBytes,
+    /// Distinct names looked up.
+    DnsNames,
+    /// ICMP payload that is no repetition.
+    IcmpBytes,
+    /// Bytes that holders wrote to media that can be taken away.
+    MediaBytes,
+    /// Reads of the memory of holders, and of services of stores.
+    MemoryRead,
 }
 
 impl Measure {
@@ -198,13 +208,18 @@ impl Measure {
             | Self::ReadBytes
             | Self::Rate
             | Self::UnattributedBytes
-            | Self::RewrittenBytes => "bytes",
+            | Self::RewrittenBytes
+            | Self::DnsNameBytes
+            | Self::IcmpBytes
+            | Self::MediaBytes => "bytes",
             Self::ExposedRecords => "records",
             Self::FilesRead => "files",
             Self::Destinations => "destinations",
             Self::Connections => "connections",
             Self::Gap => "events",
             Self::DecoyTouched => "opens",
+            Self::DnsNames => "names",
+            Self::MemoryRead => "reads",
         }
     }
 }

@@ -45,10 +45,18 @@ pub enum Watches {
     Wire,
     /// Files that nobody has a reason to open.
     Decoys,
+    /// Names that this host looks up.
+    Lookups,
+    /// ICMP messages that leave.
+    Icmp,
+    /// What holders write to media that can be taken away.
+    Media,
+    /// Who reads the memory of those that hold or serve a store.
+    Memory,
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 13] = [
+pub const MEASURES: [MeasureWord; 18] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -127,18 +135,44 @@ pub const MEASURES: [MeasureWord; 13] = [
         unit: Unit::Count,
         watches: Watches::Decoys,
     },
+    MeasureWord {
+        name: "dns-name-bytes",
+        measure: Measure::DnsNameBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Lookups,
+    },
+    MeasureWord {
+        name: "dns-names",
+        measure: Measure::DnsNames,
+        unit: Unit::Count,
+        watches: Watches::Lookups,
+    },
+    MeasureWord {
+        name: "icmp-bytes",
+        measure: Measure::IcmpBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Icmp,
+    },
+    MeasureWord {
+        name: "media-bytes",
+        measure: Measure::MediaBytes,
+        unit: Unit::Bytes,
+        watches: Watches::Media,
+    },
+    MeasureWord {
+        name: "memory-read",
+        measure: Measure::MemoryRead,
+        unit: Unit::Count,
+        watches: Watches::Memory,
+    },
 ];
 
 /// Measures of the design that this version has not.
-pub const MEASURES_LATER: [&str; 9] = [
+pub const MEASURES_LATER: [&str; 5] = [
     "records-read",
     "staged-bytes",
     "send-ratio",
     "first-seen",
-    "dns-name-bytes",
-    "dns-names",
-    "icmp-bytes",
-    "media-bytes",
     "budget-burn",
 ];
 
@@ -258,6 +292,9 @@ impl Watches {
             ],
             Self::Read => &[K::Store, K::Session, K::Exe, K::User, K::Host],
             Self::Decoys => &[K::Session, K::Exe, K::User, K::Host],
+            Self::Lookups => &[K::Domain, K::Destination, K::Network, K::Host],
+            Self::Icmp => &[K::Destination, K::Network, K::Host],
+            Self::Media | Self::Memory => &[K::Store, K::Session, K::Exe, K::User, K::Host],
             Self::Gaps => &[K::Sensor, K::Host],
             Self::Wire => &[
                 K::Destination,

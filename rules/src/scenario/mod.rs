@@ -16,6 +16,10 @@
 //! at 90s session login:bob passes session login:carol 1 MB
 //! at 90s store ekg passes file /tmp/copy 10 MB
 //! at 92s session login:bob opens decoy old-export
+//! at 93s session login:bob peeks session unit:postgresql@15-main.service
+//! at 94s medium vfat-on-sdb1 at /media/usb
+//! at 94s lookup t.example at 10.0.0.53:53 2 KB/s for 60s
+//! at 94s icmp 203.0.113.9 2 KB/s for 60s
 //! at 95s session login:bob ends
 //! at 95s unknown sends 203.0.113.9:443 20 MB/s for 60s
 //! at 95s host 10.0.0.8 sends 203.0.113.9:443 20 MB/s for 60s
@@ -181,6 +185,36 @@ pub enum Act {
         /// Its name.
         decoy: Name,
     },
+    /// Somebody gets at the memory of another.
+    Peek {
+        /// Who.
+        who: Doer,
+        /// Of whom.
+        of: Doer,
+    },
+    /// Names of a domain are looked up, none of them twice.
+    Lookup {
+        /// The registrable domain.
+        domain: Name,
+        /// Who is asked.
+        server: SocketAddr,
+        /// Their text without the domain, 40 bytes each.
+        flow: Amount,
+    },
+    /// ICMP messages leave that do not repeat themselves.
+    Icmp {
+        /// Where to.
+        remote: IpAddr,
+        /// Their payload.
+        flow: Amount,
+    },
+    /// A medium is mounted: files below the folder lie on it from then on.
+    Medium {
+        /// What it is.
+        name: Name,
+        /// Where.
+        folder: String,
+    },
     /// All processes of a session end.
     End(Doer),
     /// A file is deleted.
@@ -236,8 +270,12 @@ impl Act {
             | Self::Write { flow, .. }
             | Self::Send { flow, .. }
             | Self::Pass { flow, .. }
-            | Self::Wire { flow, .. } => Some(flow),
+            | Self::Wire { flow, .. }
+            | Self::Lookup { flow, .. }
+            | Self::Icmp { flow, .. } => Some(flow),
             Self::Touch { .. }
+            | Self::Peek { .. }
+            | Self::Medium { .. }
             | Self::End(_)
             | Self::Gone(_)
             | Self::Size { .. }

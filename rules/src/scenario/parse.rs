@@ -134,8 +134,9 @@ impl Words<'_> {
     }
 
     fn act(&mut self) -> Read<Act> {
-        const SUBJECTS: [&str; 10] = [
-            "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "wire", "fact",
+        const SUBJECTS: [&str; 13] = [
+            "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "wire",
+            "lookup", "icmp", "medium", "fact",
         ];
         match self.one_of("a subject", &SUBJECTS)? {
             "session" => {
@@ -156,6 +157,28 @@ impl Words<'_> {
             "file" => self.file_act(),
             "gap" => self.lost(),
             "wire" => self.wire(),
+            "lookup" => {
+                let domain = self.word("a domain")?.into();
+                self.keyword("at")?;
+                let server = self.socket()?;
+                let (flow, _) = self.flow(None)?;
+                Ok(Act::Lookup {
+                    domain,
+                    server,
+                    flow,
+                })
+            }
+            "icmp" => {
+                let remote = self.address("where to")?;
+                let (flow, _) = self.flow(None)?;
+                Ok(Act::Icmp { remote, flow })
+            }
+            "medium" => {
+                let name = self.word("a medium's name")?.into();
+                self.keyword("at")?;
+                let folder = self.path()?;
+                Ok(Act::Medium { name, folder })
+            }
             "sensor" => {
                 let sensor = self.word("a sensor")?.into();
                 let kind = self.sightless()?;
@@ -178,7 +201,7 @@ impl Words<'_> {
         match self.one_of(
             "a verb",
             &[
-                "reads", "writes", "sends", "serves", "passes", "opens", "ends",
+                "reads", "writes", "sends", "serves", "passes", "opens", "peeks", "ends",
             ],
         )? {
             "reads" => self.read(who),
@@ -203,6 +226,11 @@ impl Words<'_> {
                 self.keyword("decoy")?;
                 let decoy = self.word("a decoy's name")?.into();
                 Ok(Act::Touch { who, decoy })
+            }
+            "peeks" => {
+                self.keyword("session")?;
+                let of = self.doer()?;
+                Ok(Act::Peek { who, of })
             }
             _ => Ok(Act::End(who)),
         }

@@ -25,6 +25,9 @@ const FIRST_HOUR: i64 = 8 * HOUR;
 const SEGMENT: u64 = 1_448;
 const HEADERS: u64 = 66;
 
+/// Text of a looked-up name without its domain, bytes.
+const NAME: u64 = 40;
+
 /// A blind sensor says so again and again.
 const BLIND_EVERY: i64 = 5 * SECOND;
 
@@ -198,6 +201,27 @@ impl<'a> Player<'a> {
                     opens: 1,
                 }));
             }
+            Act::Peek { who, of } => {
+                let actor = world.process(who, due.at, told);
+                let of = world.process(of, due.at, told);
+                told.push(Event::Fact(Fact::MemoryRead { actor, of }));
+            }
+            Act::Lookup { domain, server, .. } => told.push(Event::Fact(Fact::Lookup {
+                client: Sender::Unknown,
+                server: *server,
+                domain: domain.clone(),
+                names: bytes.div_ceil(NAME),
+                bytes,
+            })),
+            Act::Icmp { remote, .. } => told.push(Event::Fact(Fact::Icmp {
+                client: Sender::Unknown,
+                remote: *remote,
+                bytes,
+            })),
+            Act::Medium { name, folder } => told.push(Event::Fact(Fact::Medium {
+                fs: world.mount(folder),
+                name: Some(name.clone()),
+            })),
             Act::End(who) => world.end(who, told),
             Act::Gone(path) => told.push(Event::Fact(Fact::FileGone {
                 file: world.delete(path),

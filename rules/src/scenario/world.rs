@@ -19,6 +19,8 @@ pub struct World {
     /// How far each reader has come in each store: it reads on, and finds new files.
     read: BTreeMap<(Doer, Name), u64>,
     stores: Vec<Name>,
+    /// Folders at which other file systems are mounted.
+    mounts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,7 @@ struct File {
 
 /// File systems of the host: files outside the stores lie on this one, each store has one of its own.
 const ROOT_FS: u64 = 1;
+const MOUNTED_FS: u64 = 1_000;
 const PID_ONE: Actor = Actor { pid: 1, start: 1 };
 
 impl World {
@@ -86,15 +89,33 @@ impl World {
     /// A file outside the stores and its size.
     pub fn file(&mut self, path: &str) -> (FileId, u64) {
         let inode = 1_000 + self.files.len() as u64;
+        let fs = self.fs(path);
         let file = self.files.entry(path.to_owned()).or_insert(File {
             id: FileId {
-                fs: ROOT_FS,
+                fs,
                 inode,
                 generation: 1,
             },
             size: 0,
         });
         (file.id, file.size)
+    }
+
+    /// Another file system is mounted at a folder; its number.
+    pub fn mount(&mut self, folder: &str) -> u64 {
+        if !self.mounts.iter().any(|mounted| mounted == folder) {
+            self.mounts.push(folder.to_owned());
+        }
+        self.fs(&format!("{folder}/x"))
+    }
+
+    fn fs(&self, path: &str) -> u64 {
+        let is_below = |folder: &String| {
+            let below = path.strip_prefix(folder.as_str());
+            below.is_some_and(|below| below.starts_with('/'))
+        };
+        let mount = self.mounts.iter().rposition(is_below);
+        mount.map_or(ROOT_FS, |place| MOUNTED_FS + place as u64)
     }
 
     /// A file grows by so many bytes; returns it and its new size.

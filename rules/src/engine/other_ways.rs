@@ -1,0 +1,115 @@
+//! Ways out beside sockets: names that are looked up, ICMP, media, another process's memory.
+
+use super::*;
+
+/// File systems on media at the most; who mounts more has their files counted as the host's own.
+const MEDIA_LIMIT: usize = 1_024;
+
+impl Engine {
+    pub(super) fn looked_up(
+        &mut self,
+        (client, server): (Sender, SocketAddr),
+        domain: &Name,
+        (names, bytes): (u64, u64),
+        output: &mut Output,
+    ) {
+        let mut seen = self.beside_sockets(Subject::Lookup, client, server);
+        seen.domain = self.names.intern(domain);
+        seen.remote_name = Some(format!("asked for names of {domain}").into());
+        (seen.amounts.dns_names, seen.amounts.dns_name_bytes) = (names, bytes);
+        self.count(&seen, output);
+    }
+
+    pub(super) fn echoed(
+        &mut self,
+        client: Sender,
+        remote: IpAddr,
+        bytes: u64,
+        output: &mut Output,
+    ) {
+        let mut seen = self.beside_sockets(Subject::Icmp, client, SocketAddr::new(remote, 0));
+        seen.amounts.icmp_bytes = bytes;
+        self.count(&seen, output);
+    }
+
+    fn beside_sockets(
+        &mut self,
+        subject: Subject,
+        client: Sender,
+        remote: SocketAddr,
+    ) -> Observation {
+        let mut seen = self.observe(subject, None, NOBODY);
+        if let Sender::Host(local) = client {
+            (_, seen.host) = self.host_names(local);
+        }
+        let address = crate::config::canonical(remote.ip());
+        seen.remote = Some(SocketAddr::new(address, remote.port()));
+        seen.remote_name = self.remote_names.of(address).cloned();
+        seen.scope = Scopes::of_address(&self.config, address);
+        seen
+    }
+
+    pub(super) fn medium(&mut self, fs: u64, name: Option<&Name>) {
+        match name {
+            Some(name) if self.media.len() < MEDIA_LIMIT || self.media.contains_key(&fs) => {
+                self.media.insert(fs, name.clone());
+            }
+            Some(_) => {}
+            None => drop(self.media.remove(&fs)),
+        }
+    }
+
+    /// What is written to a medium leaves the host with it.
+    pub(super) fn wrote_to_medium(&mut self, wrote: &Wrote, output: &mut Output) {
+        let Some(medium) = self.media.get(&wrote.file.fs).cloned() else {
+            return;
+        };
+        let (key, session) = self.whose(wrote.actor);
+        let serves = self.serves(Some(wrote.actor), 0);
+        let exposures = self.expose(&key, session, Scope::External, wrote.bytes, &serves);
+        let member = self.lineage.member(wrote.actor);
+        let mut seen = self.observe(Subject::Medium, member, session);
+        seen.place = Some(medium);
+        for (exposure, slot) in exposures {
+            seen.store = exposure.store;
+            seen.amounts.media_bytes = exposure.bytes;
+            seen.held = self.holdings.held_of(slot, exposure.store);
+            seen.exposed_bytes_so_far = exposure.bytes_so_far;
+            seen.exposed_records_so_far = exposure.records_so_far;
+            self.count(&seen, output);
+        }
+    }
+
+    /// Whoever gets at the memory of another session may have all that it holds.
+    pub(super) fn memory_read(&mut self, actor: Actor, of: Actor, output: &mut Output) {
+        let (from, _) = self.whose(of);
+        let (key, session) = self.whose(actor);
+        if from == key {
+            return;
+        }
+        let mut stores: Vec<NameId> = self
+            .serves(Some(of), 0)
+            .iter()
+            .map(|(store, _)| *store)
+            .collect();
+        let slot = self.holdings.find(&from);
+        if let Some(slot) = slot {
+            stores.extend(self.holdings.stores_of(slot));
+            self.passed(actor, &key, |holdings, now| {
+                holdings.pass(slot, &key, session, u64::MAX, now)
+            });
+        }
+        stores.sort_unstable();
+        stores.dedup();
+        let whose = self.lineage.member(of).map(|member| member.session);
+        let mut seen = self.observe(Subject::Memory, self.lineage.member(actor), session);
+        seen.amounts.memory_reads = 1;
+        seen.place = whose.map(|session| self.names.text(session).clone());
+        for store in stores {
+            seen.store = store;
+            seen.held =
+                slot.map_or_else(Default::default, |slot| self.holdings.held_of(slot, store));
+            self.count(&seen, output);
+        }
+    }
+}
