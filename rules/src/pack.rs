@@ -26,6 +26,7 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("memory-read.yaml"),
     pack!("decoy-opened.yaml"),
     pack!("dns-tunnel.yaml"),
+    pack!("dns-names-in-sum.yaml"),
     pack!("icmp-tunnel.yaml"),
     pack!("served-in-bulk.yaml"),
     pack!("unattributed-bytes.yaml"),

@@ -54,6 +54,7 @@ fn packet(bytes: &mut Bytes<'_>) -> Packet<'static> {
         payload_bytes: 0,
         payload: &[],
         tcp: None,
+        icmp: None,
         fragment: (kind & 3 > 0).then_some(Fragment {
             id: id.into(),
             first: !later,

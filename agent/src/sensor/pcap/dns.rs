@@ -47,6 +47,38 @@ pub fn names(message: &[u8]) -> Vec<(IpAddr, String)> {
     addresses
 }
 
+/// The labels of the first name that a message asks for, raw bytes as they came; absent if it is a response, asks for
+/// nothing, or is cut (RFC 1035, 4.1.2).
+#[must_use]
+pub fn question(message: &[u8]) -> Option<Vec<&[u8]>> {
+    let asks = message.get(4..6)? != [0, 0];
+    if is_response(message) || !asks {
+        return None;
+    }
+    let mut rest = message.get(12..)?;
+    let mut labels = Vec::new();
+    loop {
+        let (length, behind) = rest.split_first()?;
+        match length {
+            // The type and the class follow.
+            0 => return (behind.len() >= 4).then_some(labels),
+            // A name of 255 bytes has 127 labels at the most; pointers there are none before the first name.
+            1..=63 if labels.len() < 127 => {
+                let (label, behind) = behind.split_at_checked(usize::from(*length))?;
+                labels.push(label);
+                rest = behind;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Whether a message says that it is a response.
+#[must_use]
+pub fn is_response(message: &[u8]) -> bool {
+    message.get(2).is_some_and(|flags| flags & 0x80 != 0)
+}
+
 /// Records that the message says it has (RFC 1035, 4.1.1), all sections together.
 fn records(message: &[u8]) -> u16 {
     [4, 6, 8, 10]

@@ -86,6 +86,8 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
     /// What TCP's header says; absent if it is not TCP, cut, or a later fragment.
     pub tcp: Option<Tcp>,
+    /// ICMP's type; absent if it is not ICMP, cut, or a later fragment.
+    pub icmp: Option<u8>,
     /// The fragment that this is; absent = whole.
     pub fragment: Option<Fragment>,
 }
@@ -270,6 +272,7 @@ fn transport(ip: Ip, segment: &[u8]) -> Seen<'_> {
         number::UDP => udp_header(segment),
         number::ICMP | number::ICMPV6 => Header {
             bytes: 8,
+            icmp: segment.first().copied(),
             ..Header::default()
         },
         _ => Header::default(),
@@ -286,6 +289,7 @@ fn transport(ip: Ip, segment: &[u8]) -> Seen<'_> {
         payload_bytes: u32::try_from(ip.bytes.saturating_sub(header.bytes)).unwrap_or(u32::MAX),
         payload: segment.get(header.bytes..).unwrap_or_default(),
         tcp: header.tcp,
+        icmp: header.icmp,
         fragment: ip.fragment,
     })
 }
@@ -295,6 +299,7 @@ struct Header {
     bytes: usize,
     ports: (u16, u16),
     tcp: Option<Tcp>,
+    icmp: Option<u8>,
 }
 
 /// Reads what the capture left of a TCP header; a cut one is taken to be without options.
@@ -306,7 +311,7 @@ fn tcp_header(segment: &[u8]) -> Header {
         return Header {
             bytes: 20,
             ports,
-            tcp: None,
+            ..Header::default()
         };
     };
     Header {
@@ -319,6 +324,7 @@ fn tcp_header(segment: &[u8]) -> Header {
             rst: flags & 0x04 != 0,
             ack: flags & 0x10 != 0,
         }),
+        icmp: None,
     }
 }
 
@@ -326,7 +332,7 @@ fn udp_header(segment: &[u8]) -> Header {
     Header {
         bytes: 8,
         ports: ports(segment),
-        tcp: None,
+        ..Header::default()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The live `pcap` sensor: names of addresses and relays, from packets that interfaces pass. It counts no bytes.
+//! The live `pcap` sensor: names of addresses, relays, and what is new in names looked up and ICMP messages, from packets
+//! that interfaces pass. Other bytes it does not count.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use pcap::{Active, Capture, Device};
 use super::SENSOR;
 use super::flow::{Key, Tick};
 use super::frame::{Link, Packet, Seen, look, number};
+use super::novel::{Client, Novel};
 use super::vantage::Vantage;
 use super::witness::Witness;
 use crate::sensor::{Feed, HealthTable, OFF, Probe};
@@ -36,13 +38,15 @@ const FRAMES_PER_DRAIN: usize = 4096;
 /// Interfaces come and go: they are looked for again, and blindness is told again, this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Runs in the kernel, so that bulk data costs next to nothing: DNS answers, and the first bytes of a ClientHello, an
+/// Runs in the kernel, so that bulk data costs next to nothing: DNS, ICMP, and the first bytes of a ClientHello, an
 /// HTTP request, SOCKS or SMTP. `tcp[…]` knows only IPv4; for IPv6 the header has a fixed place. Not `outbound`:
 /// libpcap filters what it finds in the ring at the start once more by itself, where that word never holds.
 fn filter() -> String {
     let v4 = first_bytes(|size| format!("tcp[((tcp[12] & 0xf0) >> 2):{size}]"));
     let v6 = first_bytes(|size| format!("ip6[(40 + ((ip6[52] & 0xf0) >> 2)):{size}]"));
-    format!("(udp src port 53) or (ip and tcp and ({v4})) or (ip6 proto 6 and ({v6}))")
+    // A ping of less carries nothing.
+    let icmp = "((icmp or icmp6) and greater 75)";
+    format!("(port 53) or {icmp} or (ip and tcp and ({v4})) or (ip6 proto 6 and ({v6}))")
 }
 
 fn first_bytes(at: impl Fn(u8) -> String) -> String {
@@ -74,6 +78,7 @@ pub fn start(
     let mut live = Live {
         wanted: config.agent.sensors.interfaces.clone(),
         witness: Witness::new(Vantage::new(&config.internal)),
+        novel: Novel::new(Client::Somebody),
         own: Vantage::default(),
         captures: BTreeMap::new(),
         drops: BTreeMap::new(),
@@ -106,6 +111,7 @@ pub fn probe(config: &Config) -> Probe {
 struct Live {
     wanted: Interfaces,
     witness: Witness,
+    novel: Novel,
     /// This host's addresses: what others say to it is not looked at.
     own: Vantage,
     captures: BTreeMap<Name, (Capture<Active>, Link)>,
@@ -159,7 +165,10 @@ impl Live {
         let mut gone = Vec::new();
         for (name, (capture, link)) in &mut self.captures {
             if let Err(error) = take(capture, *link, |packet| {
-                notice(packet, &self.own, &mut self.witness, self.tick)
+                notice(packet, &self.own, &mut self.witness, self.tick);
+                if self.own.holds(packet.source) {
+                    self.novel.sent(packet, self.tick);
+                }
             }) {
                 gone.push((name.clone(), error));
             }
@@ -174,7 +183,8 @@ impl Live {
             ));
         }
         batch.extend(self.dropped());
-        batch.extend(self.witness.take().into_iter().map(Event::Fact));
+        let facts = self.witness.take().into_iter().chain(self.novel.take());
+        batch.extend(facts.map(Event::Fact));
         self.health
             .update(SENSOR, |health| health.events += batch.len() as u64);
     }
@@ -406,6 +416,7 @@ mod tests {
             assert!(passes(&tcp(payload, true)), "{payload:?} over IPv6");
         }
         assert!(passes(&udp((53, 40000))));
+        assert!(passes(&udp((40000, 53))));
     }
 
     #[test]
@@ -419,7 +430,6 @@ mod tests {
             assert!(!passes(&tcp(payload, false)), "{payload:?}");
             assert!(!passes(&tcp(payload, true)), "{payload:?} over IPv6");
         }
-        assert!(!passes(&udp((40000, 53))));
         assert!(!passes(&udp((40000, 443))));
     }
 

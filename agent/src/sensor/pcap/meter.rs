@@ -5,6 +5,7 @@ use jaga_rules::event::{Event, Fact};
 use super::flow::{FlowTable, Key, Look, Segment, Tick};
 use super::fragment::Fragments;
 use super::frame::{Link, Packet, Seen, look, number};
+use super::novel::{Client, Novel};
 use super::vantage::Vantage;
 use super::witness::Witness;
 
@@ -18,6 +19,7 @@ pub struct Meter {
     flows: FlowTable,
     fragments: Fragments,
     witness: Witness,
+    novel: Novel,
     frames: Frames,
 }
 
@@ -47,6 +49,7 @@ impl Meter {
             flows: FlowTable::default(),
             fragments: Fragments::default(),
             witness: Witness::new(internal),
+            novel: Novel::new(Client::Host),
             frames: Frames::default(),
         }
     }
@@ -75,7 +78,9 @@ impl Meter {
 
     /// Facts since the last drain.
     pub fn facts(&mut self) -> Vec<Fact> {
-        self.witness.take()
+        let mut facts = self.witness.take();
+        facts.extend(self.novel.take());
+        facts
     }
 
     /// What the frames were, so far.
@@ -95,6 +100,7 @@ impl Meter {
         if self.vantage.holds(packet.source) {
             self.frames.outbound += 1;
             self.outbound(&packet, now);
+            self.novel.sent(&packet, now);
             // A local resolver's answers name addresses, too.
             self.witness.answer(&packet, now);
         } else if self.vantage.holds(packet.destination) {

@@ -12,6 +12,7 @@ pub mod frame;
 #[cfg(feature = "pcap")]
 pub mod live;
 pub mod meter;
+pub mod novel;
 #[cfg(feature = "pcap")]
 pub mod recording;
 pub mod relay;

@@ -191,7 +191,10 @@ fn pings_are_told() {
     let ping = [&[8, 0, 0, 0, 0, 1, 0, 1], [0x55; 56].as_slice()].concat();
     check(
         &[raw(IpNumber::ICMP, HOST, AWAY, &ping)],
-        &["Icmp 10.0.0.5:0 > 203.0.113.9:0 56"],
+        &[
+            "Fact(Icmp { client: Host(10.0.0.5), remote: 203.0.113.9, bytes: 56 })",
+            "Icmp 10.0.0.5:0 > 203.0.113.9:0 56",
+        ],
     );
 }
 
