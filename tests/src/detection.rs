@@ -1,6 +1,6 @@
 //! What is caught, and how much had left by then: leaks beside a day of a hospital, and whole months of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use jaga_rules::config::{self, Config};
-use jaga_rules::event::{Event, SECOND, Setup, Stamp};
+use jaga_rules::event::{Event, Fact, SECOND, Setup, Stamp};
 use jaga_rules::output::{AlertState, Transition};
 use jaga_rules::pack;
 use jaga_rules::rule::Severity;
@@ -219,9 +219,17 @@ impl Hospital {
         let end = first.map_or(Stamp(i64::MAX), |told| told.at);
         let lines = later(&leak.scenario, LEAK_BEGINS);
         let alone = Scenario { lines };
+        let mut media = BTreeSet::new();
         let sent: Vec<(Stamp, u64)> = Player::new(&alone)
             .filter_map(|stamped| match stamped.event {
                 Event::Sent(sent) => Some((stamped.at, sent.bytes)),
+                Event::Fact(Fact::Medium { fs, .. }) => {
+                    media.insert(fs);
+                    None
+                }
+                Event::Wrote(wrote) if media.contains(&wrote.file.fs) => {
+                    Some((stamped.at, wrote.bytes))
+                }
                 _ => None,
             })
             .collect();
@@ -235,7 +243,8 @@ impl Hospital {
             bytes,
             records: taken / leak.record_bytes,
             share,
-            after: end.min(last).since(start),
+            // It may come before anything has left.
+            after: end.min(last).since(start).max(0),
             by: first.map(|told| (told.rule.to_string(), told.severity)),
         }
     }
