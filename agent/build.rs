@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One object per subject and rung: one program that the kernel refuses fails its whole object.
-const OBJECTS: [&str; 8] = [
+const OBJECTS: [&str; 9] = [
     "files-tp",
     "files-fexit",
     "channels-tp",
@@ -13,6 +13,7 @@ const OBJECTS: [&str; 8] = [
     "sockets-tp",
     "sockets-fexit",
     "processes",
+    "memory",
     "wire",
 ];
 

@@ -6,7 +6,7 @@
 
 enum { S_IFMT = 00170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFIFO = 0010000 };
 enum { PAGE_SHIFT = 12 }; /* x86_64, and aarch64 as the distributions build it */
-enum { BTRFS_MAGIC = 0x9123683e, EXT4_MAGIC = 0xef53, XFS_MAGIC = 0x58465342 };
+enum { BTRFS_MAGIC = 0x9123683e, EXT4_MAGIC = 0xef53, XFS_MAGIC = 0x58465342, FUSE_MAGIC = 0x65735546 };
 enum { ITER_SOURCE = 1 }; /* the iterator is what is written from */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

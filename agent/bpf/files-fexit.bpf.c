@@ -4,6 +4,7 @@
 #include "file_direct.h"
 #include "file_mapped.h"
 #include "file_dirty.h"
+#include "file_fuse.h"
 #include "file_sent.h"
 #include "file_gone.h"
 #include "file_moved.h"
@@ -148,7 +149,7 @@ static __always_inline void set_writing(u32 is)
 static __always_inline void wrote(struct inode *inode, s64 bytes)
 {
 	set_writing(0);
-	if (bytes > 0 && is_regular(inode))
+	if (bytes > 0 && is_regular(inode) && !is_of_fuse(inode))
 		count(inode, WRITE, bytes, inode->i_size);
 }
 

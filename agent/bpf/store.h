@@ -19,7 +19,7 @@ struct settings {
 	u32 roots_version; /* a verdict by older roots does not count */
 	u32 any_roots;
 	u32 list_tgid; /* whose open files `list_files` lists */
-	u32 exact_writes; /* 1: ext4's own hooks count its writes; 2: xfs's */
+	u32 exact_writes; /* 1: ext4's own hooks count its writes; 2: xfs's; 4: FUSE's */
 };
 
 struct {

@@ -6,13 +6,14 @@ use jiff::civil::Date;
 use crate::sensor::{fanotify, host, interfaces, pcap, wire};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
-pub const ALWAYS: [(&str, &str); 8] = [
+pub const ALWAYS: [(&str, &str); 9] = [
     host::NOT_SEEN[0],
     host::NOT_SEEN[1],
     host::NOT_SEEN[2],
     host::NOT_SEEN[3],
     host::NOT_SEEN[4],
     host::NOT_SEEN[5],
+    host::NOT_SEEN[6],
     (
         "snapshots",
         "hypervisor and SAN snapshots, pulled disks, photographs of screens",
@@ -24,11 +25,12 @@ pub const ALWAYS: [(&str, &str); 8] = [
 ];
 
 /// The sensors: each may be blind on a host.
-const SENSORS: [&str; 8] = [
+const SENSORS: [&str; 9] = [
     "files",
     "channels",
     "sockets",
     "processes",
+    host::MEMORY,
     fanotify::decoys::SENSOR,
     pcap::SENSOR,
     interfaces::SENSOR,
@@ -36,7 +38,7 @@ const SENSORS: [&str; 8] = [
 ];
 
 /// Subjects on rungs that see less than the best: the name, and what is not seen beside what never is.
-const LOWER: [(&str, &str); 9] = [
+const LOWER: [(&str, &str); 10] = [
     ("files-rung-2", ""),
     (
         "files-rung-3",
@@ -59,6 +61,10 @@ const LOWER: [(&str, &str); 9] = [
     (
         "sockets-rung-4",
         "who sends; packets that pass by the queue (PACKET_QDISC_BYPASS); what a process sends to another on this host",
+    ),
+    (
+        "memory-rung-3",
+        "who reads another process's memory without tracing it (process_vm_readv, /proc/PID/mem)",
     ),
     ("processes-rung-2", ""),
     (

@@ -164,7 +164,7 @@ mod tests {
         check(
             "accept: [{ blind: fils, owner: o@x, until: 2027-01-10 }]",
             &[
-                "did you mean 'files'? one of files, channels, sockets, processes, decoys, pcap, interfaces, ",
+                "did you mean 'files'? one of files, channels, sockets, processes, memory, decoys, pcap, interfaces, ",
             ],
         );
     }

@@ -146,11 +146,7 @@ impl Trail {
         for actor in largest_first(&self.actors) {
             let (session, exe, user) = actor.key;
             let [session, exe, user] = [session, exe, user].map(|id| names.text(id));
-            let shown = match (exe.is_empty(), user.is_empty()) {
-                (true, true) => session.to_string(),
-                (false, true) => format!("{session} ({exe})"),
-                _ => format!("{session} ({exe}, {user})"),
-            };
+            let shown = show_actor(session, exe, user);
             if sessions.len() < SHOWN && !sessions.contains(&shown) {
                 sessions.push(shown);
             }
@@ -192,6 +188,15 @@ impl Trail {
         self.sessions = sessions;
         (self.first, self.last) = (self.first.plus(shift), self.last.plus(shift));
         self
+    }
+}
+
+/// `session (exe, user)`, as far as they are known.
+pub(crate) fn show_actor(session: &Name, exe: &Name, user: &Name) -> String {
+    match (exe.is_empty(), user.is_empty()) {
+        (true, true) => session.to_string(),
+        (false, true) => format!("{session} ({exe})"),
+        _ => format!("{session} ({exe}, {user})"),
     }
 }
 

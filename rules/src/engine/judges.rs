@@ -24,6 +24,13 @@ impl Engine {
         seen
     }
 
+    /// Who it was, as alerts show it.
+    pub(super) fn shown(&self, seen: &Observation) -> String {
+        let [session, exe, user] =
+            [seen.session, seen.exe, seen.user].map(|id| self.names.text(id));
+        crate::trail::show_actor(session, exe, user)
+    }
+
     pub(super) fn count(&mut self, seen: &Observation, output: &mut Output) {
         for index in 0..self.by_subject[seen.subject as usize].len() {
             let number = self.by_subject[seen.subject as usize][index];

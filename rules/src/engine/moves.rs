@@ -48,7 +48,8 @@ impl Engine {
         let (_, session) = self.whose(actor);
         let mut seen = self.observe(Subject::Decoy, self.lineage.member(actor), session);
         seen.amounts.decoys_touched = opens;
-        seen.why = Some(format!("'{decoy}' was opened").into());
+        let who = self.shown(&seen);
+        seen.why = Some(format!("'{decoy}' was opened by {who}").into());
         self.count(&seen, output);
     }
 

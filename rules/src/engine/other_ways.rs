@@ -104,9 +104,12 @@ impl Engine {
         let whose = self.lineage.member(of).map(|member| member.session);
         let mut seen = self.observe(Subject::Memory, self.lineage.member(actor), session);
         seen.amounts.memory_reads = 1;
-        seen.place = whose.map(|session| self.names.text(session).clone());
+        let of = self.names.text(whose.unwrap_or(self.unknown)).clone();
+        let who = self.shown(&seen);
         for store in stores {
             seen.store = store;
+            let store_name = self.names.text(store);
+            seen.why = Some(format!("that of {of}, which has {store_name}, by {who}").into());
             seen.held =
                 slot.map_or_else(Default::default, |slot| self.holdings.held_of(slot, store));
             self.count(&seen, output);

@@ -93,6 +93,7 @@ pub fn files_by_function() -> Subject {
             "blkdev_read_iter",
             "iomap_iter",
             "iomap_file_buffered_write",
+            "fuse_file_write_iter",
             "evict",
             "ext4_evict_inode",
             "ext4_truncate_enter",
@@ -159,6 +160,17 @@ pub fn processes() -> Subject {
         name: "processes",
         object: object!("processes"),
         kernel: "5.17",
+        optional: &[],
+        entries: None,
+    }
+}
+
+/// Who gets at the memory of another process.
+pub fn memory() -> Subject {
+    Subject {
+        name: "memory",
+        object: object!("memory"),
+        kernel: "5.11",
         optional: &[],
         entries: None,
     }

@@ -1,6 +1,7 @@
 //! The bytes that the kernel side hands over, as values. Pure; the shapes are those of `bpf/*.bpf.c`.
 
 pub(crate) use crate::sensor::fields::Fields;
+use crate::sensor::host::batch::Peek;
 use crate::sensor::host::seen::{Facts, Who, actor};
 
 pub mod file;
@@ -24,6 +25,15 @@ pub(crate) fn take_who(fields: &mut Fields<'_>) -> Option<Who> {
         actor: actor(pid, start),
         facts: Facts { uid, login, cgroup },
     })
+}
+
+/// `struct pair` of `bpf/memory.bpf.c`.
+#[must_use]
+pub(crate) fn peek(bytes: &[u8]) -> Option<Peek> {
+    let mut fields = Fields(bytes);
+    let _starts = fields.take(16)?;
+    let (by, of) = (fields.u32()?, fields.u32()?);
+    Some(Peek { by, of })
 }
 
 #[cfg(test)]

@@ -31,6 +31,20 @@ pub fn processes(_: &Wish) -> Result<Raised<dyn source::Lives>, String> {
     })
 }
 
+/// Who gets at the memory of another process.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn memory(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let attached = Arc::new(attach(&attach::memory())?);
+    Ok(Raised {
+        rung: 1,
+        how: "fexit: whoever may trace a process, or read its memory".to_owned(),
+        open: Box::new(move || Ok(Box::new(tables::Memory::open(attached)?))),
+        places: None,
+    })
+}
+
 /// Reads and writes, at tracepoints.
 ///
 /// # Errors

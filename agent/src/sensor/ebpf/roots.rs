@@ -1,6 +1,7 @@
 //! Tells the kernel side where the stores are.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -104,6 +105,19 @@ impl Roots {
 }
 
 impl Places for Roots {
+    fn file_systems(&mut self, folders: &[File]) -> Result<Vec<Option<u64>>, String> {
+        self.settings(std::process::id())?;
+        let listed = self.attached.iterate("list_files");
+        self.settings(0)?;
+        let listed = decode_listed(&listed?);
+        let of = |folder: &File| {
+            let fd = folder.as_raw_fd().unsigned_abs();
+            let same = listed.iter().find(|listed| listed.fd == fd);
+            same.map(|listed| listed.files_fs)
+        };
+        Ok(folders.iter().map(of).collect())
+    }
+
     fn place(&mut self, roots: &[Root]) -> Result<(), String> {
         let (places, subvolumes) = self.identify(roots)?;
         self.tell(places, subvolumes)?;
@@ -130,7 +144,8 @@ impl Places for Roots {
 fn exact_writes(attached: &Attached) -> u32 {
     let ext4 = ["on_ext4_delayed", "on_ext4_write", "on_ext4_journalled"];
     let ext4 = ext4.iter().all(|program| attached.has(program));
-    u32::from(ext4) | u32::from(attached.has("on_xfs_write")) << 1
+    let [xfs, fuse] = ["on_xfs_write", "on_fuse_write"].map(|program| attached.has(program));
+    u32::from(ext4) | u32::from(xfs) << 1 | u32::from(fuse) << 2
 }
 
 /// Puts the second table in the place of the first.
@@ -170,7 +185,10 @@ fn key_bytes((fs, inode): (u64, u64)) -> [u8; 16] {
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
     fd: u32,
+    /// As a store's root is listed.
     fs: u64,
+    /// As files on it are told.
+    files_fs: u64,
     inode: u64,
     super_id: u64,
 }
@@ -186,6 +204,7 @@ fn decode_listed(bytes: &[u8]) -> Vec<Listed> {
         Some(Listed {
             fd,
             fs,
+            files_fs: id.fs,
             inode: id.inode,
             super_id,
         })
@@ -213,6 +232,7 @@ mod tests {
         let listed = Listed {
             fd: 5,
             fs: 9,
+            files_fs: 1,
             inode: 2,
             super_id: 4,
         };

@@ -8,10 +8,11 @@ use jaga_rules::event::{Gap, GapKind, Name};
 use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
 
 use super::attach::{Attached, Lost};
-use super::decode::{file, process, socket};
+use super::decode::{self, file, process, socket};
 use super::table::Table;
+use crate::sensor::host::MEMORY;
 use crate::sensor::host::addresses::Addresses;
-use crate::sensor::host::batch::Round;
+use crate::sensor::host::batch::{Peek, Round};
 use crate::sensor::host::ports::Ports;
 use crate::sensor::host::seen::{Gone, Life, Moved, SocketCount};
 use crate::sensor::host::source;
@@ -73,6 +74,31 @@ impl<T: 'static> Ring<T> {
     fn take(&mut self) -> Vec<T> {
         self.ring.consume_raw();
         self.heard.take()
+    }
+}
+
+/// The ring in which it is told who gets at whose memory.
+pub(super) struct Memory {
+    attached: Arc<Attached>,
+    ring: Ring<Peek>,
+    told: Lost,
+}
+
+impl Memory {
+    pub(super) fn open(attached: Arc<Attached>) -> Result<Self, String> {
+        Ok(Self {
+            ring: Ring::open(attached.map("events")?, decode::peek)?,
+            told: attached.lost(),
+            attached,
+        })
+    }
+}
+
+impl source::Files for Memory {
+    fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
+        round.peeks.extend(self.ring.take());
+        let why = "the ring of who gets at whose memory was full";
+        gaps.extend(lost_since(&mut self.told, &self.attached, MEMORY, why));
     }
 }
 

@@ -210,6 +210,12 @@ impl Eyes {
         }
     }
 
+    /// What files on the file system of an open folder are told with.
+    pub(super) fn file_system_of(&mut self, folder: &File) -> Option<u64> {
+        let status = sys::status(folder.as_fd()).ok()?;
+        Some(self.file_system(folder.as_fd(), status.device))
+    }
+
     fn file_system(&mut self, fd: BorrowedFd<'_>, device: (u32, u32)) -> u64 {
         *self
             .file_systems

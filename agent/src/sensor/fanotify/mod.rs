@@ -61,6 +61,14 @@ impl Places for Roots {
         lock(&self.0).place(roots)
     }
 
+    fn file_systems(&mut self, folders: &[File]) -> Result<Vec<Option<u64>>, String> {
+        let mut eyes = lock(&self.0);
+        Ok(folders
+            .iter()
+            .map(|folder| eyes.file_system_of(folder))
+            .collect())
+    }
+
     fn remotes(&mut self, _: &[(Target, u32)]) -> Result<(), String> {
         Ok(()) // files are on this host
     }

@@ -13,7 +13,7 @@ use jaga_rules::event::{
 
 use super::hops::in_order_of_data;
 use super::roster::Roster;
-use super::seen::{By, FileCount, Gone, Kind, Life, Moved, Origin, SocketCount, What};
+use super::seen::{By, FileCount, Gone, Kind, Life, Moved, Origin, SocketCount, What, Who};
 
 /// What one round of draining brought.
 #[derive(Debug, Default)]
@@ -30,10 +30,21 @@ pub struct Round {
     pub files: Vec<FileCount>,
     /// Bytes read of stores, by index, that nobody can say who read: the table was full.
     pub overflow: Vec<(usize, u64)>,
+    /// Who got at whose memory.
+    pub peeks: Vec<Peek>,
     /// Opens of decoys.
     pub touched: Vec<Touched>,
     /// Sends, with their interface.
     pub sends: Vec<(SocketCount, Option<Name>)>,
+}
+
+/// A process got at the memory of another; both by their id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peek {
+    /// Who.
+    pub by: u32,
+    /// Of whom.
+    pub of: u32,
 }
 
 /// A decoy was opened.
@@ -77,6 +88,13 @@ impl Teller {
         let lives = round.before.into_iter().chain(round.after);
         events.extend(lives.filter_map(|life| self.roster.hear(life)));
 
+        for Peek { by, of } in round.peeks {
+            let [actor, of] = [by, of].map(|pid| self.roster.latest(pid));
+            events.extend(of.map(|of| {
+                let actor = actor.unwrap_or(Actor::NOBODY);
+                Event::Fact(Fact::MemoryRead { actor, of })
+            }));
+        }
         for Touched { by, decoy } in round.touched {
             let actor = self.introduce(by, &mut events, &mut leaving);
             events.push(Event::Fact(Fact::Decoy {
@@ -92,8 +110,13 @@ impl Teller {
             moved: moved.filter_map(|moved| passed(moved, stores)).collect(),
             ..Deeds::default()
         };
+        let newest = newest_facts(&round.files);
         for count in round.files {
-            let actor = self.introduce(count.who, &mut events, &mut leaving);
+            let by = match count.who {
+                By::Process(who) => By::Process(newest.get(&who.actor).copied().unwrap_or(who)),
+                other => other,
+            };
+            let actor = self.introduce(by, &mut events, &mut leaving);
             deeds.add_file(actor.unwrap_or(Actor::NOBODY), count, stores);
         }
         for (store, bytes) in round.overflow {
@@ -155,6 +178,24 @@ impl Teller {
             By::Nobody => None,
         }
     }
+}
+
+/// Each process as of the last thing that it did: tables have no order, and whoever logs in or is moved to another cgroup
+/// must not be told to have gone back.
+fn newest_facts(files: &[FileCount]) -> HashMap<Actor, Who> {
+    let mut newest: HashMap<Actor, (u64, Who)> = HashMap::new();
+    for count in files {
+        if let By::Process(who) = count.who {
+            let last = newest.entry(who.actor).or_insert((count.last_at, who));
+            if last.0 < count.last_at {
+                *last = (count.last_at, who);
+            }
+        }
+    }
+    newest
+        .into_iter()
+        .map(|(actor, (_, who))| (actor, who))
+        .collect()
 }
 
 /// A read by whoever is not known: the store's total stays true, the names are lost.
@@ -384,6 +425,33 @@ mod tests {
             ..Round::default()
         };
         assert_eq!(kinds(&teller.tell(second, &[])), ["read", "exit"]);
+    }
+
+    #[test]
+    fn whoever_moved_is_told_once_where_it_is_now() {
+        let told = |uids: [u32; 3]| {
+            let mut teller = Teller::new(roster());
+            let files = uids.map(|uid| FileCount {
+                who: By::Process(who(9, uid)),
+                last_at: uid.into(),
+                ..file(9, Kind::Read, None)
+            });
+            let round = Round {
+                files: files.into(),
+                ..Round::default()
+            };
+            let events = teller.tell(round, &[]);
+            let users = events.into_iter().filter_map(|event| match event {
+                Event::Known(process) => Some(process.identity.user.to_string()),
+                _ => None,
+            });
+            users.collect::<Vec<_>>()
+        };
+        let last = told([3, 3, 3]);
+        assert_eq!(last.len(), 1);
+        for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+            assert_eq!(told(order), last);
+        }
     }
 
     #[test]

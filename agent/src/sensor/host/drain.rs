@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jaga_rules::event::{Event, Gap, GapKind};
 
+use super::MEMORY;
 use super::stores::StoreNames;
 use super::watch::Watch;
 use crate::sensor::{Batch, Feed, HealthTable, fanotify};
@@ -91,6 +92,7 @@ fn subject(name: &str) -> &'static str {
     match name {
         "files" => "files",
         "channels" => "channels",
+        MEMORY => MEMORY,
         fanotify::decoys::SENSOR => fanotify::decoys::SENSOR,
         "sockets" => "sockets",
         _ => "processes",

@@ -28,6 +28,7 @@ mod containers;
 pub mod devices;
 mod drain;
 mod hops;
+mod media;
 pub(crate) mod names;
 pub mod ports;
 mod roster;
@@ -62,6 +63,15 @@ const CHANNELS: Ladder<dyn Files> = &[
     #[cfg(feature = "ebpf")]
     (2, ebpf::channels_by_function),
 ];
+/// Who gets at whose memory: the subject's name.
+pub const MEMORY: &str = "memory";
+
+/// Ways to see who gets at whose memory.
+const PEEKS: Ladder<dyn Files> = &[
+    #[cfg(feature = "ebpf")]
+    (1, ebpf::memory),
+    (3, proc::tracers),
+];
 /// Ways to see who opens decoys.
 const DECOYS: Ladder<dyn Files> = &[(1, fanotify::decoys)];
 /// Ways to see sends.
@@ -76,16 +86,17 @@ const SOCKETS: Ladder<dyn Sockets> = &[
 ];
 
 /// Their subjects.
-pub const SENSORS: [&str; 5] = [
+pub const SENSORS: [&str; 6] = [
     "channels",
     fanotify::decoys::SENSOR,
     "files",
+    MEMORY,
     "processes",
     "sockets",
 ];
 
 /// What these sensors cannot see, however well they are attached: its name for `accept:`, and what it is.
-pub const NOT_SEEN: [(&str, &str); 6] = [
+pub const NOT_SEEN: [(&str, &str); 7] = [
     (
         "tmpfs",
         "reads and writes of tmpfs and memfd (page-cache tracepoints leave them out), mapped ones aside",
@@ -101,6 +112,11 @@ pub const NOT_SEEN: [(&str, &str); 6] = [
     (
         "packet-destinations",
         "where a packet socket's frames go that pass by the queue (PACKET_QDISC_BYPASS): their bytes are counted",
+    ),
+    (
+        "fuse",
+        "on rung 1 what is written to a FUSE folder (a mounted cloud) and goes to its daemon at once; of media, what was \
+         written before they were noticed (0.2 s)",
     ),
     (
         "pipes",
@@ -179,6 +195,7 @@ pub fn start_after(
         &health,
         &mut unseen,
     );
+    let memory = raise(MEMORY, PEEKS, wanted.processes, &wish, &health, &mut unseen);
     let mut decoys = match wanted.decoys {
         // They may be named at a reload.
         Choice::Off => climb(DECOYS, Choice::Auto, &wish).ok(),
@@ -224,6 +241,7 @@ pub fn start_after(
         names.clone(),
         health.clone(),
         how.unwrap_or_default(),
+        feed.clone(),
     );
     let drain = Drain {
         period: Duration::from_nanos(config.agent.periods.drain.max(1).unsigned_abs()),
@@ -237,6 +255,7 @@ pub fn start_after(
         processes,
         files,
         channels,
+        memory,
         decoys,
         sockets,
     };
@@ -253,6 +272,7 @@ struct Subjects {
     processes: Option<Raised<dyn Lives>>,
     files: Option<Raised<dyn Files>>,
     channels: Option<Raised<dyn Files>>,
+    memory: Option<Raised<dyn Files>>,
     decoys: Option<Raised<dyn Files>>,
     sockets: Option<Raised<dyn Sockets>>,
 }
@@ -262,6 +282,7 @@ fn open_and_run(mut drain: Drain, subjects: Subjects) {
     watch.lives = open("processes", subjects.processes, &mut drain);
     watch.files = open("files", subjects.files, &mut drain);
     watch.channels = open("channels", subjects.channels, &mut drain);
+    watch.memory = open(MEMORY, subjects.memory, &mut drain);
     watch.decoys = open(fanotify::decoys::SENSOR, subjects.decoys, &mut drain);
     watch.sockets = open("sockets", subjects.sockets, &mut drain);
     drain.run(watch);
@@ -298,6 +319,7 @@ pub fn probe(config: &Config) -> Vec<(&'static str, Probe)> {
         ("channels", tried(CHANNELS, wanted.channels, &wish)),
         ("sockets", tried(SOCKETS, wanted.sockets, &wish)),
         ("processes", tried(PROCESSES, wanted.processes, &wish)),
+        (MEMORY, tried(PEEKS, wanted.processes, &wish)),
     ]
     .into_iter()
     .chain(decoys)

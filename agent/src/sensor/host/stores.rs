@@ -1,6 +1,8 @@
 //! Where the stores are: opens their roots, and again when a mount or a directory changes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -8,14 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jaga_rules::config::{Config, Decoy, Store, Target};
-use jaga_rules::event::Name;
+use jaga_rules::event::{Event, Fact, Name};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::devices::{self, Devices};
+use super::media::{self, Before, Medium};
 use super::source::{Places, Root};
-use crate::sensor::HealthTable;
+use crate::sensor::{Feed, HealthTable};
 
-/// How often mounts and directories are looked at.
+/// How often directories and disks are looked at.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How often it is asked whether a mount came or went: whoever mounts a disk may copy to it at once.
+const ASK: Duration = Duration::from_millis(200);
 
 /// The stores' names by the index that the kernel side knows. Only ever grows: what the kernel counted under an
 /// index before a reload keeps its name.
@@ -76,6 +83,11 @@ pub struct Stores {
     seen: (String, Vec<Option<(u64, u64)>>),
     /// Block devices as of the last look: a disk may be stacked on another without a mount.
     devices: Devices,
+    feed: Feed,
+    /// What was mounted at the start.
+    before: Before,
+    /// Media that were told, by device number, with what the sensor calls their file systems.
+    media: BTreeMap<String, (Medium, u64)>,
 }
 
 impl Stores {
@@ -86,6 +98,7 @@ impl Stores {
         names: StoreNames,
         health: HealthTable,
         how: String,
+        feed: Feed,
     ) -> Self {
         Self {
             places,
@@ -96,6 +109,9 @@ impl Stores {
             decoys: Vec::new(),
             seen: Default::default(),
             devices: Devices::new(),
+            feed,
+            before: Before::of(&mounts()),
+            media: BTreeMap::new(),
         }
     }
 
@@ -107,10 +123,18 @@ impl Stores {
 
     /// Follows new configurations and changing mounts until the sender is gone.
     pub fn run(mut self, changes: &Receiver<Wanted>) {
+        let watched = File::open("/proc/thread-self/mountinfo").ok();
+        let mut waited = Duration::ZERO;
         loop {
-            match changes.recv_timeout(LOOK) {
+            match changes.recv_timeout(ASK) {
                 Ok(wanted) => self.set(wanted),
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {
+                    waited += ASK;
+                    if waited >= LOOK || watched.as_ref().is_some_and(mounts_changed) {
+                        self.look();
+                        waited = Duration::ZERO;
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -120,12 +144,66 @@ impl Stores {
     pub fn set(&mut self, wanted: Wanted) {
         (self.stores, self.decoys) = (wanted.stores, wanted.decoys);
         self.place();
+        self.look_for_media();
     }
 
     fn look(&mut self) {
+        self.look_for_media();
         if self.seen != self.sight() || self.devices != self.devices_below() {
             self.place();
         }
+    }
+
+    /// Tells which media came and which went.
+    fn look_for_media(&mut self) {
+        let stores = self.stores.iter().flat_map(|store| store.paths.clone());
+        let stores: Vec<PathBuf> = stores.collect();
+        let now = media::media(&mounts(), Path::new("/sys"), &self.before, &stores);
+        let mut facts = Vec::new();
+        self.media.retain(|device, (medium, fs)| {
+            let stays = now.get(device).is_some_and(|now| now.name == medium.name);
+            facts.extend((!stays).then_some(Fact::Medium {
+                fs: *fs,
+                name: None,
+            }));
+            stays
+        });
+        let new = now
+            .into_iter()
+            .filter(|(device, _)| !self.media.contains_key(device));
+        let (new, folders): (Vec<_>, Vec<File>) = new
+            .filter_map(|found| {
+                let folder = open_path(&found.1.point, 0).ok()?.file;
+                Some((found, folder))
+            })
+            .unzip();
+        if !folders.is_empty() {
+            let called = self.file_systems(&folders);
+            for ((device, medium), fs) in new.into_iter().zip(called) {
+                let Some(fs) = fs else { continue };
+                facts.push(Fact::Medium {
+                    fs,
+                    name: Some(medium.name.as_str().into()),
+                });
+                self.media.insert(device, (medium, fs));
+            }
+        }
+        if !facts.is_empty() {
+            // It ends only with the agent.
+            let _ = self.feed.send(facts.into_iter().map(Event::Fact).collect());
+        }
+    }
+
+    /// Whoever sees writes knows.
+    fn file_systems(&mut self, folders: &[File]) -> Vec<Option<u64>> {
+        let mut known = vec![None; folders.len()];
+        for places in &mut self.places {
+            let told = places.file_systems(folders).unwrap_or_default();
+            for (known, told) in known.iter_mut().zip(told) {
+                *known = known.or(told);
+            }
+        }
+        known
     }
 
     fn devices_below(&self) -> Devices {
@@ -206,6 +284,12 @@ fn open_path(path: &Path, store: u32) -> std::io::Result<Root> {
         path: path.to_owned(),
         store,
     })
+}
+
+/// Whether a mount came or went since it was last asked (proc_pid_mounts(5)).
+fn mounts_changed(mountinfo: &File) -> bool {
+    let mut waits = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
+    poll(&mut waits, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 fn mounts() -> String {

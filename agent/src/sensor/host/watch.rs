@@ -15,6 +15,8 @@ pub struct Watch {
     pub files: Option<Box<dyn Files>>,
     /// What passes through local sockets.
     pub channels: Option<Box<dyn Files>>,
+    /// Who gets at whose memory.
+    pub memory: Option<Box<dyn Files>>,
     /// Opens of decoys.
     pub decoys: Option<Box<dyn Files>>,
     /// Sends.
@@ -30,6 +32,7 @@ impl Watch {
             lives: None,
             files: None,
             channels: None,
+            memory: None,
             decoys: None,
             sockets: None,
             teller: Teller::new(Roster::new(Names::new("/proc".as_ref()))),
@@ -54,8 +57,11 @@ impl Watch {
             sockets.drain(&mut round.sends, &mut gaps);
         }
         // What passed through a channel was read before it was put in, and may have been put into a file after.
-        let sources = [&mut self.decoys, &mut self.channels, &mut self.files];
-        for source in sources.into_iter().flatten() {
+        let beside = [&mut self.memory, &mut self.decoys];
+        let sources = beside
+            .into_iter()
+            .chain([&mut self.channels, &mut self.files]);
+        for source in sources.flatten() {
             source.drain(&mut round, &mut gaps);
         }
         if let Some(lives) = &mut self.lives {

@@ -11,6 +11,9 @@ const FORK: u32 = 1;
 const EXEC: u32 = 2;
 const EXIT: u32 = 0x8000_0000;
 
+/// PROC_EVENT_PTRACE.
+pub const PTRACE: u32 = 0x100;
+
 /// Something that happened to a process; threads are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct News {
@@ -72,6 +75,19 @@ pub fn decode(body: &[u8]) -> Option<News> {
     (thread == pid || what == Event::Exec).then_some(News { pid, at, what })
 }
 
+/// Who began to trace whom; `None` if the message is cut, of another kind, or of an end of it.
+#[must_use]
+pub fn decode_traced(body: &[u8]) -> Option<(u32, u32)> {
+    let mut fields = Fields(body);
+    let id = (fields.u32()?, fields.u32()?);
+    let _sequence_acknowledgement_length_flags = fields.take(12)?;
+    let kind = fields.u32()?;
+    let _cpu_and_time = fields.take(12)?;
+    let (_thread, of) = (fields.u32()?, fields.u32()?);
+    let (_tracers_thread, by) = (fields.u32()?, fields.u32()?);
+    (id == ID && kind == PTRACE && by != 0 && by != of).then_some((by, of))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +114,15 @@ mod tests {
         check(EXIT, &[11, 11, 0, 17], Some((11, Event::Exit)));
         check(EXIT, &[12, 11, 0, 17], None);
         check(4, &[11, 11, 0, 0], None);
+    }
+
+    #[test]
+    fn a_tracer_is_told_and_its_leave_is_not() {
+        let traced = |ids: &[u32]| decode_traced(&message(PTRACE, ids));
+        assert_eq!(traced(&[10, 10, 21, 20]), Some((20, 10)));
+        assert_eq!(traced(&[10, 10, 0, 0]), None);
+        assert_eq!(traced(&[10, 10, 11]), None);
+        assert_eq!(decode_traced(&message(FORK, &[10, 10, 21, 20])), None);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub mod decode;
 pub mod look;
 mod people;
 mod scan;
+mod tracers;
+
+pub use tracers::tracers;
 
 /// The group of process events (include/uapi/linux/connector.h: CN_IDX_PROC).
 const GROUP: u32 = 1;
