@@ -78,11 +78,12 @@ pub fn stores(file: &Path, config: &Config) -> Vec<String> {
 /// Decoys that are not there.
 #[must_use]
 pub fn decoys(file: &Path, config: &Config) -> Vec<String> {
-    let missing = config.decoys.iter().filter(|decoy| !decoy.path.is_file());
+    let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_file());
+    let missing = config.decoys.iter().filter(|decoy| !is_file(&decoy.path));
     missing
         .map(|decoy| {
             format!(
-                "decoy {}: there is no file {}: plant it (`jaga decoy plant`), or mend `decoys:` in {}",
+                "decoy {}: {} is not there, or no file of its own: plant it (`jaga decoy plant`), or mend `decoys:` in {}",
                 decoy.name,
                 decoy.path.display(),
                 file.display()

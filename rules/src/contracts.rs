@@ -44,7 +44,7 @@ impl Refusal {
         match self {
             Self::Expired => "has expired",
             Self::OutOfHours => "does not hold at this hour",
-            Self::ClockSet => "holds no hours for a day: the clock was set",
+            Self::ClockSet => "gets no new day or hour for 24 h: the clock was set",
             Self::UsedUp => "is used up",
         }
     }
@@ -103,22 +103,33 @@ impl Contracts {
             .tightest(contract, wall)
             .map_or(u64::MAX, |(_, left)| left);
         if left == 0 {
-            return Err(Refusal::UsedUp);
+            let is_doubted = wall.is_some_and(|wall| wall.is_doubted);
+            return Err(if is_doubted {
+                Refusal::ClockSet
+            } else {
+                Refusal::UsedUp
+            });
         }
         Ok(left)
     }
 
-    /// The amount of which the least is left, and how much that is; `None` for any amount.
+    /// The amount of which the least is left, and how much that is; `None` for any amount, or after the last day.
     #[must_use]
     pub fn tightest(&self, contract: &Contract, wall: Option<Wall>) -> Option<(AtMost, u64)> {
+        if is_in_time(contract, wall) == Err(Refusal::Expired) {
+            return None;
+        }
         let days = self
             .spent
             .get(&contract.name)
             .map_or(&[][..], Vec::as_slice);
         let today = wall.and_then(|wall| day(contract, days, wall));
+        let is_doubted = wall.is_none_or(|wall| wall.is_doubted);
         let left = contract.at_most.iter().map(|at_most| {
             let since = today.and_then(|today| first_day(today, at_most.days));
-            let counts = |(day, _): &&Day| since.is_none_or(|since| *day >= since);
+            let counts = |(day, _): &&Day| {
+                since.is_none_or(|since| *day >= since) && (is_doubted || today >= Some(*day))
+            };
             let spent = days.iter().filter(counts).map(|(_, bytes)| bytes);
             let spent = spent.fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
             (*at_most, at_most.bytes.saturating_sub(spent))
@@ -140,7 +151,11 @@ impl Contracts {
             Err(place) => days.insert(place, (today, bytes)),
         }
         let since = first_day(today, longest);
-        days.retain(|(day, _)| since.is_none_or(|since| *day >= since));
+        // A day to come is of a clock that was wrong, and was told.
+        let is_doubted = wall.is_none_or(|wall| wall.is_doubted);
+        days.retain(|(day, _)| {
+            since.is_none_or(|since| *day >= since) && (is_doubted || *day <= today)
+        });
         self.changed.insert(contract.name.clone());
     }
 

@@ -35,6 +35,9 @@ fn the_scrape_example_is_valid() {
     );
 }
 
+/// Tests of the rules: those of seconds, and those of days.
+const TESTS: [&str; 2] = ["jaga.rules.test.yml", "jaga.contracts.test.yml"];
+
 #[test]
 fn the_rules_are_valid_and_pass_their_tests() {
     content(
@@ -43,18 +46,16 @@ fn the_rules_are_valid_and_pass_their_tests() {
         &["check", "rules", "jaga.rules.yml"],
         "",
     );
-    content(
-        "promtool",
-        "prometheus",
-        &["test", "rules", "jaga.rules.test.yml"],
-        "",
-    );
+    for tests in TESTS {
+        content("promtool", "prometheus", &["test", "rules", tests], "");
+    }
 }
 
 #[test]
 fn every_rule_has_a_test() {
     let rules = fs::read_to_string(folder().join("jaga.rules.yml")).unwrap();
-    let tests = fs::read_to_string(folder().join("jaga.rules.test.yml")).unwrap();
+    let tests = TESTS.map(|tests| fs::read_to_string(folder().join(tests)).unwrap());
+    let tests = tests.concat();
     let names: Vec<&str> = rules
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "))

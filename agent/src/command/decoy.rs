@@ -53,9 +53,22 @@ pub fn main(args: &Args) -> ExitCode {
     let stores = &checked.config.stores;
     let Some(store) = stores.iter().find(|store| *store.name == *args.store) else {
         let names: Vec<&str> = stores.iter().map(|store| &*store.name).collect();
-        eprintln!("jaga: no store '{}': there is {}", args.store, list(&names));
+        eprintln!(
+            "jaga: no store '{}' in {}: there is {}; `-c` names another configuration",
+            args.store,
+            args.config.display(),
+            list(&names)
+        );
         return ExitCode::from(USAGE);
     };
+    if store.guessed {
+        eprintln!(
+            "jaga: store '{}' was found, not configured: name it under `stores:` in {} first",
+            store.name,
+            args.config.display()
+        );
+        return ExitCode::from(USAGE);
+    }
     let Some(folder) = store.paths.iter().find(|path| path.is_dir()) else {
         eprintln!(
             "jaga: store '{}' has no folder on this host to put it in",
@@ -63,7 +76,7 @@ pub fn main(args: &Args) -> ExitCode {
         );
         return ExitCode::from(USAGE);
     };
-    let name = &args.name;
+    let name = args.name.trim_end_matches(".csv");
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() > 60 || name.starts_with('.') || !name.bytes().all(fits) {
@@ -87,7 +100,13 @@ pub fn main(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("jaga: cannot plant {}: {error}", path.display());
+            let next = match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    "; give it another `--name`, or list this one under `decoys:`"
+                }
+                _ => "",
+            };
+            eprintln!("jaga: cannot plant {}: {error}{next}", path.display());
             ExitCode::from(FOUND)
         }
     }

@@ -9,6 +9,7 @@ use jaga_rules::config::{Config, Contract, Server, Target};
 use jaga_rules::units::Bytes;
 use jiff::ToSpan;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 /// A contract whose end is nearer than this is told, days.
 const NEAR: i64 = 14;
@@ -57,10 +58,21 @@ pub fn notes(config: &Config, today: Date, held: u64) -> Vec<String> {
                 "contract {name}: ends on {until} ({owner}): ask whether it goes on"
             ));
         }
+        if contract
+            .to
+            .iter()
+            .any(|target| target.net.addr().is_loopback())
+        {
+            notes.push(format!(
+                "contract {name}: what stays on this host (loopback) needs none, and does not count"
+            ));
+        }
         for other in &contracts[..place] {
-            if let Some(target) = overlap(other, contract) {
+            let together = hold_together(other, contract, today);
+            if let Some(target) = overlap(other, contract).filter(|_| together) {
                 notes.push(format!(
-                    "contract {name}: what goes to {target} is {}'s first, which stands before it",
+                    "contract {name}: what goes to {target} is under contract {} first, which stands before it: this one \
+                     gets what that one has no room for",
                     other.name
                 ));
             }
@@ -89,6 +101,9 @@ pub fn notes(config: &Config, today: Date, held: u64) -> Vec<String> {
             ));
         }
     }
+    for reader in &config.readers {
+        notes.extend(unknown("readers", reader.unit.as_ref(), &units));
+    }
     for serves in &config.serves {
         if let Server::Unit(unit) = &serves.by {
             let what = format!("serves {}", serves.store);
@@ -101,6 +116,20 @@ pub fn notes(config: &Config, today: Date, held: u64) -> Vec<String> {
 fn is_near(until: Date, today: Date) -> bool {
     let near = today.checked_add(NEAR.days()).unwrap_or(Date::MAX);
     (today..=near).contains(&until)
+}
+
+/// Whether there is a quarter of an hour in the coming week in which both hold.
+fn hold_together(first: &Contract, second: &Contract, today: Date) -> bool {
+    let (Some(first), Some(second)) = (&first.when, &second.when) else {
+        return true;
+    };
+    let Ok(start) = today.to_zoned(TimeZone::UTC).map(|start| start.timestamp()) else {
+        return true;
+    };
+    (0..7 * 96).any(|quarter: i64| {
+        let moment = start.checked_add((quarter * 15).minutes());
+        moment.is_ok_and(|moment| first.day(moment).is_some() && second.day(moment).is_some())
+    })
 }
 
 /// A target that both are for, where whoever has the one may have the other.
@@ -189,7 +218,10 @@ mod tests {
         let overlaps = |second| !two(second).is_empty();
         assert_eq!(
             two("{ name: b, who: { unit: backup.service }, to: 10.0.0.9:443, owner: it }"),
-            ["contract b: what goes to 10.0.0.9:443 is a's first, which stands before it"]
+            [
+                "contract b: what goes to 10.0.0.9:443 is under contract a first, which stands before it: this one gets \
+                 what that one has no room for"
+            ]
         );
         assert!(!overlaps(
             "{ name: b, who: { unit: c.service }, to: 10.0.0.9:443, owner: it }"
@@ -203,6 +235,21 @@ mod tests {
         assert!(overlaps(
             "{ name: b, who: { container: x }, to: 10.0.0.9, owner: it }"
         ));
+    }
+
+    #[test]
+    fn contracts_of_other_hours_do_not_overlap() {
+        let two = |first: &str, second: &str| {
+            let contract = |name, when| {
+                format!(
+                    "  - {{ name: {name}, who: {{ unit: a.service }}, to: 10.0.0.9, owner: it, when: \"{when}\" }}\n"
+                )
+            };
+            told(&(contract("a", first) + &contract("b", second))).len()
+        };
+        assert_eq!(two("01:00-02:00 UTC", "05:00-06:00 UTC"), 0);
+        assert_eq!(two("22:00-02:00 UTC", "06:00-08:30 Asia/Jakarta"), 1);
+        assert_eq!(two("mon-fri 01:00-02:00 UTC", "sat,sun 01:00-02:00 UTC"), 0);
     }
 
     #[test]

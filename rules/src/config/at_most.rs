@@ -45,7 +45,7 @@ pub(super) fn at_most(at: At<'_>, when: Option<&When>) -> Option<(Vec<AtMost>, T
             .find(|other| (other.days < amount.days) != (other.bytes < amount.bytes));
         if let Some(other) = never {
             return item.wrong(
-                format!("'{amount}' leaves no use for '{other}', or the other way round"),
+                format!("'{amount}' beside '{other}': one of them is never reached"),
                 "give more days more bytes",
             );
         }
@@ -80,7 +80,7 @@ fn amount(at: At<'_>, when: Option<&When>) -> Option<(AtMost, Option<TimeZone>)>
     let days = u16::try_from(nanos / DAY).unwrap_or(u16::MAX);
     if nanos % DAY != 0 || !(1..=366).contains(&days) {
         return at.wrong(
-            format!("'{span}' are no whole days"),
+            format!("'{span}' is not a number of days from 1 to 366"),
             "write '1d' to '366d'",
         );
     }

@@ -139,10 +139,10 @@ fn config(at: At<'_>) -> Option<Config> {
         &mut config.readers,
         fields.optional("readers", |at| at.list(who)),
     );
-    set(
-        &mut config.decoys,
-        fields.optional("decoys", |at| at.list(decoy)),
-    );
+    if let Some(at) = fields.field("decoys") {
+        set(&mut config.decoys, at.list(decoy));
+        decoys_once(at, &config.decoys);
+    }
     agent(&fields, &mut config.agent);
     fields.end();
     Some(config)
@@ -176,6 +176,19 @@ fn serves(at: At<'_>, stores: Option<&[Name]>) -> Option<Serves> {
         store: store?,
         by: by?,
     })
+}
+
+/// Two of one name, or one file under two.
+fn decoys_once(at: At<'_>, decoys: &[Decoy]) {
+    let items = at.items();
+    let readable = items.len() == decoys.len();
+    for (place, (decoy, item)) in decoys.iter().zip(items).enumerate().filter(|_| readable) {
+        let same = |other: &&Decoy| other.name == decoy.name || other.path == decoy.path;
+        if let Some(other) = decoys[..place].iter().find(same) {
+            let message = format!("'{}' has this name or this file already", other.name);
+            item.wrong::<()>(message, "keep one of them");
+        }
+    }
 }
 
 fn decoy(at: At<'_>) -> Option<Decoy> {

@@ -66,6 +66,22 @@ pub(super) fn who(at: At<'_>) -> Option<Who> {
         user: fields.optional("user", At::name),
         login: fields.optional("login", At::name),
     };
+    // A name that nobody has: what matches it matches all.
+    let all = |glob: &Option<GlobMatcher>, name: &str| {
+        glob.as_ref().is_some_and(|glob| glob.is_match(name))
+    };
+    let every = [
+        ("unit", all(&who.unit, "nobody-is-called-so.service")),
+        ("container", all(&who.container, "nobody-is-called-so")),
+    ];
+    for (field, _) in every.into_iter().filter(|(_, every)| *every) {
+        if let Some(at) = fields.field(field) {
+            at.wrong::<()>(
+                format!("that is every {field}"),
+                "name those that are meant, for instance 'restic-*.service'",
+            );
+        }
+    }
     let placed = fields.field("unit").is_some() || fields.field("container").is_some();
     let exe = fields.field("exe");
     fields.not_built("ae-title", "name the unit or the container instead");

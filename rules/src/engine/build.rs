@@ -40,6 +40,7 @@ impl Engine {
             scopes: Scopes::new(seed),
             contracts: Contracts::default(),
             media: std::collections::BTreeMap::new(),
+            domains: 0,
             remote_names: RemoteNames::new(seed),
             store_sizes: Vec::new(),
             estimated: std::collections::BTreeSet::new(),
@@ -116,10 +117,11 @@ impl Engine {
             }
             self.watches.push(watch);
         }
-        self.by_domain = self
-            .tallies
-            .iter()
-            .any(|tally| tally.by.contains(&KeyField::Domain));
+        let of_sends = |tally: &Tally| {
+            !matches!(tally.definition.subject, Subject::Lookup)
+                && tally.by.contains(&KeyField::Domain)
+        };
+        self.by_domain = self.tallies.iter().any(of_sends);
         for tally in &self.tallies {
             let subject = subject(tally.definition, tally.by_store);
             if tally.lengths.iter().any(|length| !length.limits.is_empty()) {

@@ -60,6 +60,8 @@ pub struct Engine {
     contracts: Contracts,
     /// File systems that can be taken away, by number.
     media: BTreeMap<u64, Name>,
+    /// Names that are domains which were looked up.
+    domains: usize,
     remote_names: RemoteNames,
     store_sizes: Vec<(NameId, u64, u64)>,
     /// Stores of which reads were estimated.

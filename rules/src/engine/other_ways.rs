@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// Domains that were looked up and have a name of their own: whoever asks for more must not use up the names of sessions.
+/// The rest is counted together.
+const DOMAINS_LIMIT: usize = 16_384;
+
+/// What is taken of a store of unknown size with the memory of its service, bytes.
+const MEMORY: u64 = 1_000_000_000;
+
 /// File systems on media at the most; who mounts more has their files counted as the host's own.
 const MEDIA_LIMIT: usize = 1_024;
 
@@ -14,10 +21,21 @@ impl Engine {
         output: &mut Output,
     ) {
         let mut seen = self.beside_sockets(Subject::Lookup, client, server);
-        seen.domain = self.names.intern(domain);
+        seen.domain = self.looked_up_domain(domain);
         seen.remote_name = Some(format!("asked for names of {domain}").into());
         (seen.amounts.dns_names, seen.amounts.dns_name_bytes) = (names, bytes);
         self.count(&seen, output);
+    }
+
+    fn looked_up_domain(&mut self, domain: &Name) -> NameId {
+        if let Some(known) = self.names.find(domain) {
+            return known;
+        }
+        if self.domains >= DOMAINS_LIMIT {
+            return self.names.intern(&"(other)".into());
+        }
+        self.domains += 1;
+        self.names.intern(domain)
     }
 
     pub(super) fn echoed(
@@ -87,11 +105,16 @@ impl Engine {
         if from == key {
             return;
         }
-        let mut stores: Vec<NameId> = self
-            .serves(Some(of), 0)
-            .iter()
-            .map(|(store, _)| *store)
-            .collect();
+        let served = self.serves(Some(of), 0);
+        let mut stores: Vec<NameId> = served.iter().map(|(store, _)| *store).collect();
+        for (store, each) in served {
+            let size = self.store_sizes.iter().find(|(of, ..)| *of == store);
+            let bytes = size.map_or(MEMORY, |(_, bytes, _)| *bytes);
+            let records = bytes as f64 / each;
+            self.passed(actor, &key, |holdings, now| {
+                Some(holdings.served(&key, session, store, bytes, records, now))
+            });
+        }
         let slot = self.holdings.find(&from);
         if let Some(slot) = slot {
             stores.extend(self.holdings.stores_of(slot));

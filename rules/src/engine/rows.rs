@@ -255,7 +255,7 @@ impl Engine {
     pub(super) fn restore(&mut self, row: &Row, shift: i64, output: &mut Output) {
         let Some(body) = &row.body else { return };
         let used = match row.kind {
-            RowKind::Clock => self.restore_clock(body, shift).map(|()| true),
+            RowKind::Clock => self.restore_clock(body, shift, output).map(|()| true),
             RowKind::Contract => self.restore_contract(body),
             RowKind::Held => self.restore_run(body, shift),
             RowKind::Label => self.restore_label(body, shift).map(|()| true),
@@ -278,21 +278,34 @@ impl Engine {
     }
 
     /// Whoever sets the clock while nobody watches has set it all the same; over a boot nobody can tell.
-    fn restore_clock(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+    fn restore_clock(
+        &mut self,
+        body: &str,
+        shift: i64,
+        output: &mut Output,
+    ) -> Result<(), serde_json::Error> {
         let row: ClockRow = serde_json::from_str(body)?;
-        self.clock_set = row.set.map(|set| set.plus(shift));
-        if shift == 0 {
-            self.wall_offset = Some(row.wall_offset);
+        self.clock_set = self.clock_set.max(row.set.map(|set| set.plus(shift)));
+        if shift == 0
+            && let Some(present) = self.wall_offset.replace(row.wall_offset)
+        {
+            // What the clock shows now was told before: it is a step from what it showed then.
+            self.clock_base = None;
+            self.clock(present, output);
         }
+        self.pending_rows.push(self.clock_row());
         Ok(())
     }
 
     fn restore_contract(&mut self, body: &str) -> Result<bool, serde_json::Error> {
         let row: ContractRow = serde_json::from_str(body)?;
-        let days = row.days.into_iter();
-        let days = days.filter_map(|(day, bytes)| Some((day.parse().ok()?, bytes)));
+        let day = |(day, bytes): (String, u64)| match day.parse() {
+            Ok(day) => Ok((day, bytes)),
+            Err(error) => Err(serde::de::Error::custom(error)),
+        };
+        let days: Result<_, serde_json::Error> = row.days.into_iter().map(day).collect();
         let known = &self.config.contracts;
-        Ok(self.contracts.restore(known, &row.name, days.collect()))
+        Ok(self.contracts.restore(known, &row.name, days?))
     }
 
     /// Session runs end with the boot: their processes are gone, and their ids are used again.

@@ -10,7 +10,7 @@ pub const DEFINITION: Definition = Definition {
     subject: Subject::Medium,
     how: How::Add(|seen| seen.amounts.media_bytes),
     title: "bytes that holders wrote to removable media",
-    doc: "Bytes written to file systems that were mounted while the agent ran from a removable disk, a loop device or FUSE, while holding data of a store; booked to each store that is held.",
+    doc: "Bytes written to file systems on a removable disk or FUSE, or on a disk or share that came while the agent ran, while holding data of a store; booked to each store that is held.",
     example: "media-bytes: 5 MB in 24h",
 };
 

@@ -19,6 +19,12 @@ use crate::sensor::host::source::{self, Places, Raised, Root, Wish};
 /// What this sensor is called.
 pub const SENSOR: &str = "decoys";
 
+/// Reads of the queue in one drain, of some thousand opens each.
+const READS: usize = 16;
+
+/// Processes told apart in one drain; of those beyond nobody is named.
+const OPENERS: usize = 4_096;
+
 /// Drains between two tellings that a decoy is not there.
 const TELL_EVERY: u32 = 40;
 
@@ -29,31 +35,44 @@ const TELL_EVERY: u32 = 40;
 pub fn decoys(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     let group = Group::new().map_err(|error| {
         format!(
-            "fanotify refuses: {error}; run as root or with CAP_SYS_ADMIN, on Linux 5.1 or later"
+            "fanotify refuses: {error}; run as root or with CAP_SYS_ADMIN (under systemd: \
+             /usr/share/doc/jaga/older-kernel.conf), on Linux 5.1 or later"
         )
     })?;
+    Ok(raised(Ok(group)))
+}
+
+/// Watches none, and says so as soon as there are some.
+#[must_use]
+pub fn refused(why: String) -> Raised<dyn source::Files> {
+    raised(Err(why))
+}
+
+fn raised(group: Result<Group, String>) -> Raised<dyn source::Files> {
     let marked = Arc::new(Marked {
         group,
         table: Mutex::default(),
     });
     let marks = Box::new(Marks(Arc::clone(&marked)));
-    Ok(Raised {
+    Raised {
         rung: 1,
         how: "fanotify: who opens them".to_owned(),
         open: Box::new(move || {
             Ok(Box::new(Opens {
                 marked,
                 buffer: vec![0; 64 * 1024],
+                opens: BTreeMap::new(),
                 drains: 0,
             }))
         }),
         places: Some(marks),
-    })
+    }
 }
 
 /// Shared by the thread that looks where they are and the one that hears of them.
 struct Marked {
-    group: Group,
+    /// Absent with the reason.
+    group: Result<Group, String>,
     table: Mutex<Table>,
 }
 
@@ -113,8 +132,8 @@ impl Marks {
         if !found.is_file() {
             return Err(format!("decoy '{name}': '{path}' is no file; {plant}"));
         }
-        self.0
-            .group
+        let group = self.0.group.as_ref().map_err(String::clone)?;
+        group
             .mark_file(&decoy.path)
             .map_err(|error| format!("decoy '{name}': fanotify cannot mark '{path}': {error}"))?;
         Ok((found.dev(), found.ino()))
@@ -124,15 +143,19 @@ impl Marks {
 struct Opens {
     marked: Arc<Marked>,
     buffer: Vec<u8>,
+    /// Opens since the last drain, by process and decoy.
+    opens: BTreeMap<(u32, Name), u64>,
     drains: u32,
 }
 
 impl source::Files for Opens {
     fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
-        loop {
-            match self.marked.group.read(&mut self.buffer) {
+        // Whoever opens one in a loop holds up nobody: what is left waits in the kernel's queue.
+        for _ in 0..READS {
+            let Ok(group) = &self.marked.group else { break };
+            match group.read(&mut self.buffer) {
                 Ok(0) => break,
-                Ok(length) => self.hear(length, round, gaps),
+                Ok(length) => self.hear(length, gaps),
                 Err(error) => {
                     let why = format!(
                         "opens of decoys are not heard: {error}; {}",
@@ -143,6 +166,17 @@ impl source::Files for Opens {
                 }
             }
         }
+        let opens = std::mem::take(&mut self.opens).into_iter();
+        round
+            .touched
+            .extend(opens.map(|((pid, decoy), opens)| Touched {
+                by: match pid {
+                    0 => By::Nobody,
+                    pid => By::Ended(pid),
+                },
+                decoy,
+                opens,
+            }));
         if self.drains.is_multiple_of(TELL_EVERY) {
             self.marked.change(|table| {
                 let unwatched = table.unwatched.iter().cloned();
@@ -154,7 +188,7 @@ impl source::Files for Opens {
 }
 
 impl Opens {
-    fn hear(&mut self, length: usize, round: &mut Round, gaps: &mut Vec<Gap>) {
+    fn hear(&mut self, length: usize, gaps: &mut Vec<Gap>) {
         for event in decode::events(&self.buffer[..length]) {
             if event.overflow {
                 let why =
@@ -169,15 +203,13 @@ impl Opens {
             if !event.opened || event.pid == std::process::id() {
                 continue;
             }
+            let opens = &mut self.opens;
             self.marked.change(|table| {
                 let name = found.ok().and_then(|identity| table.names.get(&identity));
-                round.touched.extend(name.map(|name| Touched {
-                    by: match event.pid {
-                        0 => By::Nobody,
-                        pid => By::Ended(pid),
-                    },
-                    decoy: name.clone(),
-                }));
+                if let Some(name) = name {
+                    let pid = if opens.len() < OPENERS { event.pid } else { 0 };
+                    *opens.entry((pid, name.clone())).or_default() += 1;
+                }
             });
         }
     }
@@ -247,6 +279,7 @@ mod tests {
             let touched = Touched {
                 by: By::Ended(pid),
                 decoy: "old-export".into(),
+                opens: 1,
             };
             assert_eq!(drain().0, [touched]);
         }

@@ -54,6 +54,8 @@ pub struct Touched {
     pub by: By,
     /// Its name.
     pub decoy: Name,
+    /// How often.
+    pub opens: u64,
 }
 
 /// Makes batches of rounds.
@@ -88,19 +90,20 @@ impl Teller {
         let lives = round.before.into_iter().chain(round.after);
         events.extend(lives.filter_map(|life| self.roster.hear(life)));
 
+        let mut peeks = Vec::new();
         for Peek { by, of } in round.peeks {
             let [actor, of] = [by, of].map(|pid| self.roster.latest(pid));
-            events.extend(of.map(|of| {
+            peeks.extend(of.map(|of| {
                 let actor = actor.unwrap_or(Actor::NOBODY);
                 Event::Fact(Fact::MemoryRead { actor, of })
             }));
         }
-        for Touched { by, decoy } in round.touched {
+        for Touched { by, decoy, opens } in round.touched {
             let actor = self.introduce(by, &mut events, &mut leaving);
             events.push(Event::Fact(Fact::Decoy {
                 actor: actor.unwrap_or(Actor::NOBODY),
                 decoy,
-                opens: 1,
+                opens,
             }));
         }
         let moved = round.moved.into_iter();
@@ -108,6 +111,7 @@ impl Teller {
             emptied,
             ended,
             moved: moved.filter_map(|moved| passed(moved, stores)).collect(),
+            peeks,
             ..Deeds::default()
         };
         let newest = newest_facts(&round.files);
@@ -240,6 +244,8 @@ struct Deeds {
     emptied: Vec<FileId>,
     ended: Vec<FileId>,
     moved: Vec<Pass>,
+    /// Looks at memory: what it holds was read before.
+    peeks: Vec<Event>,
     store_reads: Vec<Read>,
     writes: Vec<Wrote>,
     reads: Vec<Read>,
@@ -314,6 +320,7 @@ impl Deeds {
             .chain(self.emptied.into_iter().map(gone))
             .chain(self.moved.into_iter().map(Event::Pass))
             .chain(moves)
+            .chain(self.peeks)
             .chain(sends)
             .chain(self.ended.into_iter().map(gone))
     }

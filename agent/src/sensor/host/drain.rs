@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use jaga_rules::event::{Event, Gap, GapKind};
+use jaga_rules::event::{Event, Fact, Gap, GapKind};
 
 use super::MEMORY;
 use super::stores::StoreNames;
@@ -67,9 +67,17 @@ impl Drain {
 
     /// False once nobody takes batches any more.
     fn hand_over(&self, batch: Batch) -> bool {
-        let mut counts = [("files", 0), ("sockets", 0), ("processes", 0)];
+        let mut counts = [
+            ("files", 0),
+            ("sockets", 0),
+            ("processes", 0),
+            (fanotify::decoys::SENSOR, 0),
+            (MEMORY, 0),
+        ];
         for event in &batch {
             let place = match event {
+                Event::Fact(Fact::Decoy { .. }) => 3,
+                Event::Fact(Fact::MemoryRead { .. }) => 4,
                 Event::Read(_) | Event::Wrote(_) | Event::Fact(_) | Event::Pass(_) => 0,
                 Event::Sent(_) => 1,
                 Event::Known(_) | Event::Fork(_) | Event::Exec(_) | Event::Exit { .. } => 2,

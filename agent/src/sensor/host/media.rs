@@ -7,16 +7,28 @@ use std::path::{Path, PathBuf};
 use super::stores::unescape;
 
 /// FUSE file systems of desktops and containers that show what is there anyway.
-const SHOWN: [&str; 5] = [
+const SHOWN: [&str; 8] = [
+    "fuse.fuse-overlayfs",
     "fuse.gvfsd-fuse",
     "fuse.lxcfs",
+    "fuse.mergerfs",
     "fuse.portal",
     "fuse.snapfuse",
     "fuse.squashfuse",
+    "fuse.vmhgfs-fuse",
 ];
 
-/// File systems of other hosts: part of the host if they were there when the agent started.
-const REMOTE: [&str; 7] = ["9p", "ceph", "cifs", "glusterfs", "nfs", "nfs4", "smb3"];
+/// File systems of other hosts, by FUSE or without: part of the host if they were there when the agent started, or are listed.
+const REMOTE: [&str; 8] = [
+    "9p",
+    "ceph",
+    "ceph-fuse",
+    "cifs",
+    "glusterfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+];
 
 /// A mount of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,52 +48,88 @@ pub struct Medium {
     pub point: PathBuf,
     /// What it is: its kind, and its block device, if it has one. Of others the source may be an address.
     pub name: String,
+    /// FUSE or removable: never part of a store, wherever it is mounted.
+    pub is_foreign: bool,
 }
 
 /// What was mounted at a time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Before(BTreeSet<(String, String)>);
+pub struct Before(BTreeSet<(String, String, String)>);
 
 impl Before {
     /// What is mounted now.
     #[must_use]
     pub fn of(mountinfo: &str) -> Self {
-        let mounts = mounts(mountinfo).map(|mount| (mount.device, mount.kind));
+        let mounts = mounts(mountinfo).map(|mount| (mount.device, mount.kind, mount.source));
         Self(mounts.collect())
     }
 }
 
+/// Where the host's own table says that something is mounted (fstab(5)): it may come after the agent.
+#[must_use]
+pub fn listed(fstab: &str) -> BTreeSet<PathBuf> {
+    let lines = fstab
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let points = lines.filter_map(|line| line.split_whitespace().nth(1));
+    points.map(|point| unescape(point).into()).collect()
+}
+
 /// Media, by device number: FUSE and what the kernel calls removable always, other disks and other hosts' file systems if
-/// they were not there `before`. None on which a store lies.
+/// they were not there `before` and are not `listed`. None that is the root's or a store's.
 #[must_use]
 pub fn media(
     mountinfo: &str,
     sys: &Path,
-    before: &Before,
+    (before, listed): (&Before, &BTreeSet<PathBuf>),
     stores: &[PathBuf],
 ) -> BTreeMap<String, Medium> {
     let mut media = BTreeMap::new();
-    for mount in mounts(mountinfo) {
-        let was_there = before
-            .0
-            .contains(&(mount.device.clone(), mount.kind.clone()));
+    let all: Vec<Mount> = mounts(mountinfo).collect();
+    let own: BTreeSet<String> = stores
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([Path::new("/")])
+        .filter_map(|path| Some(mount_of(&all, path)?.device.clone()))
+        .collect();
+    for mount in all {
+        let key = (
+            mount.device.clone(),
+            mount.kind.clone(),
+            mount.source.clone(),
+        );
+        let was_there = before.0.contains(&key) || listed.contains(&mount.point);
         let block = mount.source.strip_prefix("/dev/");
-        let is_medium = match block {
-            Some(name) => !was_there || is_removable(sys, name),
-            None if mount.kind.starts_with("fuse") => !SHOWN.contains(&&*mount.kind),
-            None => !was_there && REMOTE.contains(&&*mount.kind),
+        let remote = mount.kind.trim_start_matches("fuse.");
+        let is_foreign = match block {
+            Some(name) => is_removable(sys, name),
+            None => {
+                mount.kind.starts_with("fuse")
+                    && !SHOWN.contains(&&*mount.kind)
+                    && !REMOTE.contains(&remote)
+            }
         };
-        let has_store = stores.iter().any(|path| path.starts_with(&mount.point));
-        if is_medium && !has_store {
+        let is_late = !was_there && (block.is_some() || REMOTE.contains(&remote));
+        if (is_foreign || is_late) && !own.contains(&mount.device) {
             let name = match block {
                 Some(device) => format!("{} on {device}", mount.kind),
                 None => mount.kind,
             };
             let point = mount.point;
-            media.entry(mount.device).or_insert(Medium { point, name });
+            media.entry(mount.device).or_insert(Medium {
+                point,
+                name,
+                is_foreign,
+            });
         }
     }
     media
+}
+
+/// The mount that a path is reached by: the deepest, and of those the last.
+fn mount_of<'m>(all: &'m [Mount], path: &Path) -> Option<&'m Mount> {
+    let over = all.iter().filter(|mount| path.starts_with(&mount.point));
+    over.max_by_key(|mount| mount.point.components().count())
 }
 
 /// Whether the kernel says so of the disk, or of the disk that the partition is of; or it hangs on USB.
@@ -150,7 +198,8 @@ mod tests {
     fn check(more: &str, stores: &[PathBuf], expected: &[&str]) {
         let (sys, before) = (sys(), Before::of(HOST));
         let now = format!("{HOST}{more}");
-        let found = media(&now, sys.path(), &before, stores);
+        let listed = listed("# mounts\n/dev/sdd2 /var/later\\040on ext4 nofail 0 0\n");
+        let found = media(&now, sys.path(), (&before, &listed), stores);
         let found: Vec<String> = found.into_values().map(|medium| medium.name).collect();
         assert_eq!(found, expected);
     }
@@ -172,8 +221,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listed_may_come_later() {
+        let later = "30 22 8:50 / /var/later\\040on rw - ext4 /dev/sdd2 rw\n";
+        check(later, &[], &["vfat on sdb1"]);
+        // Another share at the number of one that went.
+        let other = "30 22 0:40 / /mnt/y rw - nfs4 pc:/other rw\n";
+        check(other, &[], &["nfs4", "vfat on sdb1"]);
+    }
+
+    #[test]
+    fn a_network_of_disks_by_fuse_is_no_cloud() {
+        let mounted = "30 22 0:60 / /srv/g rw - fuse.glusterfs g:/v rw\n31 22 0:61 / /srv/m rw - fuse.mergerfs a:b rw\n";
+        let (sys, before) = (sys(), Before::of(&format!("{HOST}{mounted}")));
+        let now = format!("{HOST}{mounted}");
+        let found = media(&now, sys.path(), (&before, &BTreeSet::new()), &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+
+    #[test]
     fn where_a_store_lies_is_no_medium() {
         check("", &["/mnt/stick/ekg".into()], &[]);
         check("", &["/mnt/stick2".into()], &["vfat on sdb1"]);
+        // Another folder of the same disk.
+        let twice = "30 22 8:17 / /home rw - vfat /dev/sdb1 rw\n";
+        check(twice, &["/mnt/stick/ekg".into()], &[]);
     }
 }

@@ -198,7 +198,10 @@ pub fn start_after(
     let memory = raise(MEMORY, PEEKS, wanted.processes, &wish, &health, &mut unseen);
     let mut decoys = match wanted.decoys {
         // They may be named at a reload.
-        Choice::Off => climb(DECOYS, Choice::Auto, &wish).ok(),
+        Choice::Off => {
+            let raised = climb(DECOYS, Choice::Auto, &wish);
+            Some(raised.unwrap_or_else(fanotify::decoys::refused))
+        }
         choice => raise(
             fanotify::decoys::SENSOR,
             DECOYS,

@@ -21,7 +21,7 @@ use crate::sensor::{Feed, HealthTable};
 /// How often directories and disks are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How often it is asked whether a mount came or went: whoever mounts a disk may copy to it at once.
+/// How often it is asked whether a mount or a decoy came or went: whoever mounts a disk may copy to it at once.
 const ASK: Duration = Duration::from_millis(200);
 
 /// The stores' names by the index that the kernel side knows. Only ever grows: what the kernel counted under an
@@ -130,7 +130,8 @@ impl Stores {
                 Ok(wanted) => self.set(wanted),
                 Err(RecvTimeoutError::Timeout) => {
                     waited += ASK;
-                    if waited >= LOOK || watched.as_ref().is_some_and(mounts_changed) {
+                    let changed = watched.as_ref().is_some_and(mounts_changed);
+                    if waited >= LOOK || changed || self.decoys_changed() {
                         self.look();
                         waited = Duration::ZERO;
                     }
@@ -143,8 +144,16 @@ impl Stores {
     /// Takes these instead of the former ones.
     pub fn set(&mut self, wanted: Wanted) {
         (self.stores, self.decoys) = (wanted.stores, wanted.decoys);
-        self.place();
         self.look_for_media();
+        self.place();
+    }
+
+    /// A decoy that was put in the place of another, or taken away.
+    fn decoys_changed(&self) -> bool {
+        let now = self.decoys.iter().map(|decoy| identity(&decoy.path));
+        let (_, seen) = &self.seen;
+        let before = &seen[seen.len().saturating_sub(self.decoys.len())..];
+        !now.eq(before.iter().copied())
     }
 
     fn look(&mut self) {
@@ -158,7 +167,9 @@ impl Stores {
     fn look_for_media(&mut self) {
         let stores = self.stores.iter().flat_map(|store| store.paths.clone());
         let stores: Vec<PathBuf> = stores.collect();
-        let now = media::media(&mounts(), Path::new("/sys"), &self.before, &stores);
+        let fstab = fs::read_to_string("/etc/fstab").unwrap_or_default();
+        let known = (&self.before, &media::listed(&fstab));
+        let now = media::media(&mounts(), Path::new("/sys"), known, &stores);
         let mut facts = Vec::new();
         self.media.retain(|device, (medium, fs)| {
             let stays = now.get(device).is_some_and(|now| now.name == medium.name);
@@ -218,10 +229,7 @@ impl Stores {
     fn sight(&self) -> (String, Vec<Option<(u64, u64)>>) {
         let paths = self.stores.iter().flat_map(|store| &store.paths);
         let decoys = self.decoys.iter().map(|decoy| &decoy.path);
-        let directories = paths.chain(decoys).map(|path| {
-            let found = fs::metadata(path).ok()?;
-            Some((found.dev(), found.ino()))
-        });
+        let directories = paths.chain(decoys).map(|path| identity(path));
         (mounts(), directories.collect())
     }
 
@@ -266,7 +274,12 @@ impl Stores {
                     )),
                 }
                 let below = mounts_below(&self.seen.0, path);
-                roots.extend(below.iter().filter_map(|path| open_path(path, index).ok()));
+                let is_foreign = |point: &&PathBuf| {
+                    let mut media = self.media.values();
+                    media.any(|(medium, _)| medium.is_foreign && medium.point == **point)
+                };
+                let below = below.iter().filter(|point| !is_foreign(point));
+                roots.extend(below.filter_map(|path| open_path(path, index).ok()));
             }
         }
         roots
@@ -284,6 +297,12 @@ fn open_path(path: &Path, store: u32) -> std::io::Result<Root> {
         path: path.to_owned(),
         store,
     })
+}
+
+/// Device and inode of what is there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Whether a mount came or went since it was last asked (proc_pid_mounts(5)).

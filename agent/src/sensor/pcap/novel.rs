@@ -20,6 +20,21 @@ const LATELY: Tick = 86_400 * TICKS_PER_SECOND;
 /// Domains and remotes told apart between two drains; those beyond are told together.
 const TELL_LIMIT: usize = 1_024;
 
+/// Endings of a site's own: nobody can register below them (RFC 6762, RFC 8375, RFC 9476, ICANN's `.internal`), and hosts below
+/// them are looked up all day.
+const PRIVATE: [&[u8]; 10] = [
+    b"alt",
+    b"corp",
+    b"home",
+    b"internal",
+    b"intern",
+    b"intranet",
+    b"lan",
+    b"local",
+    b"localdomain",
+    b"private",
+];
+
 /// The domain of names that have none that anybody could have registered.
 const NO_DOMAIN: &str = "(no domain)";
 /// That of what goes to port 53 and is no question.
@@ -64,7 +79,8 @@ impl Novel {
 
     /// Takes a packet that a local host sent.
     pub fn sent(&mut self, packet: &Packet<'_>, now: Tick) {
-        if packet.fragment.is_some_and(|part| !part.first) {
+        let later_part = packet.fragment.is_some_and(|part| !part.first);
+        if later_part && packet.protocol != number::ICMP {
             return;
         }
         match (packet.protocol, packet.ports.1) {
@@ -108,7 +124,7 @@ impl Novel {
         let (domain, bytes) = match dns::question(message) {
             Some(labels) => {
                 let name = labels.join(&b'.').to_ascii_lowercase();
-                if is_reverse(&labels) || !self.is_new((&name, packet.destination), now) {
+                if is_reverse(&labels) || !self.is_new(&name, now) {
                     return;
                 }
                 let (domain, below) = split(&labels);
@@ -132,12 +148,17 @@ impl Novel {
     }
 
     fn icmp(&mut self, packet: &Packet<'_>, now: Tick) {
+        let later_part = packet.fragment.is_some_and(|part| !part.first);
         let is_error = match (packet.source, packet.icmp) {
-            (_, None) => true,
+            (_, None) => !later_part,
             // Errors bring back the packet that they are about (RFC 792, RFC 4443); routers and neighbours find each other
             // (RFC 1256, RFC 4861, RFC 3810).
-            (IpAddr::V4(_), Some(kind)) => matches!(kind, 3 | 4 | 5 | 9 | 10 | 11 | 12),
-            (IpAddr::V6(_), Some(kind)) => matches!(kind, 1..=4 | 130..=143),
+            (IpAddr::V4(_), Some(kind)) => {
+                matches!(kind, 3 | 4 | 5 | 9 | 10 | 11 | 12) && packet.payload_bytes <= 576
+            }
+            (IpAddr::V6(_), Some(kind)) => {
+                matches!(kind, 1..=4 | 130..=143) && packet.payload_bytes <= 1_280
+            }
         };
         let Some(content) = packet.payload.get(STAMP..).filter(|rest| !rest.is_empty()) else {
             return;
@@ -165,13 +186,24 @@ impl Novel {
     }
 }
 
-/// The registrable domain, and the labels below it. Names under an ending that nobody registers under (`.local`, or one that
-/// there is not) have none: all of their text counts, for it may change from one to the next.
+/// The registrable domain, and the labels below it; below a site's own ending as if it were one. Names under an ending that
+/// there is not have none: all of their text counts, for it may change from one to the next.
 fn split<'l, 'm>(labels: &'l [&'m [u8]]) -> (String, &'l [&'m [u8]]) {
     let name = labels.join(&b'.').to_ascii_lowercase();
     let registered = psl::domain(&name).filter(|domain| domain.suffix().is_known());
     let Some(domain) = registered else {
-        return (NO_DOMAIN.to_owned(), labels);
+        return match labels {
+            [below @ .., site, ending]
+                if PRIVATE.iter().any(|of| ending.eq_ignore_ascii_case(of)) =>
+            {
+                let mut text = String::new();
+                dns::escape_into(site, &mut text);
+                text.push('.');
+                dns::escape_into(ending, &mut text);
+                (text, &labels[..below.len()])
+            }
+            _ => (NO_DOMAIN.to_owned(), labels),
+        };
     };
     let of = domain.as_bytes().split(|byte| *byte == b'.').count();
     let mut text = String::new();
@@ -273,7 +305,7 @@ mod tests {
     #[test]
     fn names_of_no_domain_are_one() {
         let names = ["aaaa.bbbb", "cccc.dddd", "pacs1.hospital.local"];
-        assert_eq!(asked(&names), ["(no domain) 3 34"]);
+        assert_eq!(asked(&names), ["(no domain) 2 16", "hospital.local 1 5"]);
     }
 
     #[test]
@@ -318,6 +350,16 @@ mod tests {
             let tunnel = [second; 1_000];
             novel.sent(&packet(number::ICMP, 0, Some(0), &tunnel), 1);
             novel.sent(&packet(number::ICMP, 0, Some(3), &[second ^ 0xff; 500]), 1);
+        }
+        assert_eq!(told(&mut novel), ["203.0.113.53 100000"]);
+        for second in 0..100_u8 {
+            let content = [second; 1_000];
+            let rest = packet(number::ICMP, 0, None, &content);
+            let fragment = Some(crate::sensor::pcap::frame::Fragment {
+                id: 1,
+                first: false,
+            });
+            novel.sent(&Packet { fragment, ..rest }, LATELY + 2);
         }
         assert_eq!(told(&mut novel), ["203.0.113.53 100000"]);
     }

@@ -225,14 +225,29 @@ contracts:
         config: hours.to_owned(),
         ..setup()
     };
-    for (wall_offset, contract) in [(MORNING + HOUR, 0), (MORNING, 10)] {
+    let cases = [(MORNING + HOUR, 0), (MORNING, 10)];
+    for (clock_first, (wall_offset, contract)) in [true, false]
+        .into_iter()
+        .flat_map(|first| cases.map(|case| (first, case)))
+    {
         let mut later = Engine::new(7, &setup).unwrap();
-        let restores = engine.take_rows().into_iter().chain([engine.clock_row()]);
-        let mut events: Vec<_> = restores
-            .map(|row| (2, Event::Restore(Restore { row, shift: 0 })))
-            .collect();
-        events.extend([(2, Event::Clock { wall_offset }), (2, known(9))]);
+        let row = engine.clock_row();
+        let mut events = vec![
+            (2, Event::Clock { wall_offset }),
+            (2, Event::Restore(Restore { row, shift: 0 })),
+        ];
+        if !clock_first {
+            events.reverse();
+        }
+        events.push((2, known(9)));
         run(&mut later, &events);
+        let wall = later.wall_clock().map(|wall| wall.time.as_nanosecond());
+        assert_eq!(wall, Some(i128::from(wall_offset + 2)));
+        let kept = later.clock_row();
+        assert!(
+            kept.body
+                .is_some_and(|body| body.contains("null") == (contract > 0))
+        );
         check(
             &mut later,
             &[(3, "203.0.113.9:443", 10)],
