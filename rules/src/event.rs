@@ -473,6 +473,20 @@ pub struct Gap {
     pub why: Name,
 }
 
+impl Gap {
+    /// A gap of which no bytes can be counted.
+    #[must_use]
+    pub fn new(sensor: &str, kind: GapKind, events: u64, why: impl Into<Name>) -> Self {
+        Self {
+            sensor: sensor.into(),
+            kind,
+            events,
+            bytes: 0,
+            why: why.into(),
+        }
+    }
+}
+
 /// Kinds of gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -57,7 +57,7 @@ fn a_decoy() {
     assert_eq!(readers.count(), 0, "a listed reader may: {told:#?}");
 }
 
-/// The resolver on the internet, as the watched host's programs are told.
+/// Whether these programs are here, each with the package that has it.
 fn tools(tools: &[(&str, &str)]) -> bool {
     tools.iter().all(|(program, package)| has(program, package))
 }
@@ -101,7 +101,6 @@ fn a_tunnel_of_names() {
     );
     let alert = agent.alert("dns-tunnel", "firing", &[("domain", "example.com")]);
     println!("   {}", alert["summary"]);
-    // Who sent is told by what was sent.
     agent.replay_equals_live();
 }
 

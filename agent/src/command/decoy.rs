@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
+use jaga_rules::config;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{FOUND, USAGE};
@@ -77,12 +78,12 @@ pub fn main(args: &Args) -> ExitCode {
         return ExitCode::from(USAGE);
     };
     let name = args.name.trim_end_matches(".csv");
-    let fits =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-    if name.is_empty() || name.len() > 60 || name.starts_with('.') || !name.bytes().all(fits) {
-        eprintln!(
-            "jaga: '{name}' cannot be a decoy's name: use lower-case letters, digits, '-', '_' and '.', at most 60"
-        );
+    if let Err(error) = config::label_of(name) {
+        eprintln!("jaga: {error}");
+        return ExitCode::from(USAGE);
+    }
+    if name.is_empty() || name.starts_with('.') {
+        eprintln!("jaga: '{name}' would be no file that anybody finds; begin it with a letter");
         return ExitCode::from(USAGE);
     }
     let path = folder.join(format!("{name}.csv"));

@@ -1,6 +1,6 @@
 //! Amounts of a contract: how much in how many days.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
 use std::fmt;
 
 use jiff::tz::TimeZone;
@@ -27,39 +27,37 @@ impl fmt::Display for AtMost {
 
 const LIKE: &str = "write for instance '40 GB per 1d', or '40 GB per 1d Asia/Jakarta'";
 
-/// Reads one amount or several, and the time zone of their days: that of the hours, else the one written, else UTC.
-pub(super) fn at_most(at: At<'_>, when: Option<&When>) -> Option<(Vec<AtMost>, TimeZone)> {
+/// Reads one amount or several, and the time zone of their days, if one is written.
+pub(super) fn at_most(at: At<'_>, when: Option<&When>) -> Option<(Vec<AtMost>, Option<TimeZone>)> {
     let read = at.list(|at| amount(at, when))?;
     let items = at.items();
-    let (mut days, mut zones) = (BTreeSet::new(), Vec::new());
+    if read.len() < items.len() {
+        // One could not be read, and has its problem.
+        return None;
+    }
     let mut amounts: Vec<AtMost> = Vec::new();
-    for ((amount, zone), item) in read.into_iter().zip(items) {
-        if !days.insert(amount.days) {
-            return item.wrong(
-                format!("a second amount per {}d", amount.days),
-                "keep the smaller one",
-            );
-        }
-        let never = amounts
-            .iter()
-            .find(|other| (other.days < amount.days) != (other.bytes < amount.bytes));
-        if let Some(other) = never {
+    for ((amount, _), item) in read.iter().zip(items) {
+        let clash = |other: &&AtMost| match other.days.cmp(&amount.days) {
+            Ordering::Less => other.bytes >= amount.bytes,
+            Ordering::Equal => true,
+            Ordering::Greater => other.bytes <= amount.bytes,
+        };
+        if let Some(other) = amounts.iter().find(clash) {
             return item.wrong(
                 format!("'{amount}' beside '{other}': one of them is never reached"),
-                "give more days more bytes",
+                "keep one of the same days, and give more days more bytes",
             );
         }
-        zones.extend(zone);
-        amounts.push(amount);
+        amounts.push(*amount);
     }
+    let mut zones: Vec<TimeZone> = read.into_iter().filter_map(|(_, zone)| zone).collect();
     if zones.windows(2).any(|pair| pair[0] != pair[1]) {
         return at.wrong(
             "days in two time zones",
             "write the same time zone behind each amount",
         );
     }
-    let zone = when.map(|when| when.zone().clone());
-    Some((amounts, zone.or(zones.pop()).unwrap_or(TimeZone::UTC)))
+    Some((amounts, zones.pop()))
 }
 
 fn amount(at: At<'_>, when: Option<&When>) -> Option<(AtMost, Option<TimeZone>)> {
@@ -71,10 +69,7 @@ fn amount(at: At<'_>, when: Option<&When>) -> Option<(AtMost, Option<TimeZone>)>
         Some((span, name)) => (span, Some(name.trim())),
         None => (span.trim(), None),
     };
-    let told = |error: String| {
-        let (message, help) = error.split_once("; ").unwrap_or((&error, LIKE));
-        at.wrong::<()>(message, help);
-    };
+    let told = |error: String| at.refuse::<()>(&error, LIKE);
     let Bytes(bytes) = bytes.parse().map_err(told).ok()?;
     let Span(nanos) = span.parse().map_err(told).ok()?;
     let days = u16::try_from(nanos / DAY).unwrap_or(u16::MAX);

@@ -31,8 +31,9 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
         );
     }
     fields.end();
-    let zone = when.as_ref().map(|when| when.zone().clone());
-    let (at_most, zone) = at_most.unwrap_or((Vec::new(), zone.unwrap_or(TimeZone::UTC)));
+    let (at_most, written) = at_most.unwrap_or_default();
+    let of_hours = when.as_ref().map(|when| when.zone().clone());
+    let zone = of_hours.or(written).unwrap_or(TimeZone::UTC);
     Some(Contract {
         name: name?,
         who: who?,

@@ -15,15 +15,25 @@ const STORE_LIMIT: usize = 32;
 /// A name that becomes a label: lower-case letters, digits, `-`, `_` and `.`.
 pub(super) fn label(at: At<'_>) -> Option<Name> {
     let text = at.text()?;
+    match label_of(text) {
+        Ok(name) => Some(name),
+        Err(error) => at.refuse(&error, "write another name"),
+    }
+}
+
+/// A text as such a name.
+///
+/// # Errors
+/// It cannot be one; with the next step after a semicolon.
+pub fn label_of(text: &str) -> Result<Name, String> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     if text.len() <= 64 && text.bytes().all(fits) {
-        Some(text.into())
+        Ok(text.into())
     } else {
-        at.wrong(
-            format!("'{text}' cannot be a name"),
-            "use lower-case letters, digits, '-', '_' and '.', at most 64",
-        )
+        Err(format!(
+            "'{text}' cannot be a name; use lower-case letters, digits, '-', '_' and '.', at most 64"
+        ))
     }
 }
 

@@ -77,14 +77,8 @@ pub(super) fn when(at: At<'_>) -> Option<When> {
             return at.wrong(message, "write for instance 'mon-fri' or 'sat,sun'");
         }
     };
-    let hours = match hours.parse() {
-        Ok(hours) => hours,
-        Err(error) => {
-            let error: String = error;
-            let (message, help) = error.split_once("; ").unwrap_or((&error, LIKE));
-            return at.wrong(message, help);
-        }
-    };
+    let hours: Result<Hours, String> = hours.parse();
+    let hours = hours.map_or_else(|error| at.refuse(&error, LIKE), Some)?;
     let zone = self::zone(at, zone)?;
     Some(When {
         days,

@@ -142,16 +142,15 @@ impl Engine {
         interface: NameId,
         what: &str,
     ) -> Option<Observation> {
-        let scope = Scopes::of_address(&self.config, remote)?;
-        let mut seen = self.observe(Subject::Wire, None, NOBODY);
-        let name = self.remote_names.of(remote).cloned();
-        seen.domain = self.domain(name.as_ref(), remote);
-        seen.remote = Some(SocketAddr::new(crate::config::canonical(remote), 0));
-        seen.remote_name = Some(match name {
+        let remote = SocketAddr::new(remote, 0);
+        let mut seen = self.beside_sockets(Subject::Wire, Sender::Unknown, remote);
+        seen.scope?;
+        seen.interface = interface;
+        seen.domain = self.domain(seen.remote_name.as_ref(), remote.ip());
+        seen.remote_name = Some(match seen.remote_name.take() {
             Some(name) => format!("{name}; {what}").into(),
             None => what.into(),
         });
-        (seen.scope, seen.interface) = (Some(scope), interface);
         Some(seen)
     }
 }

@@ -50,7 +50,8 @@ impl Engine {
         self.count(&seen, output);
     }
 
-    fn beside_sockets(
+    /// What was seen on its way to a remote, without a process; no scope for loopback.
+    pub(super) fn beside_sockets(
         &mut self,
         subject: Subject,
         client: Sender,

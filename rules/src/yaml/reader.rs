@@ -117,15 +117,17 @@ impl<'a> At<'a> {
 
     /// The text as a value whose error tells the next step after a semicolon.
     pub fn parse<T: FromStr<Err = String>>(self) -> Option<T> {
-        match self.text()?.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let (message, help) = error
-                    .split_once("; ")
-                    .unwrap_or((&error, "write another value"));
-                self.wrong(message, help)
-            }
-        }
+        let read = self.text()?.parse();
+        read.map_or_else(
+            |error: String| self.refuse(&error, "write another value"),
+            Some,
+        )
+    }
+
+    /// A problem here, from an error that tells the next step after a semicolon; `otherwise` where it tells none.
+    pub fn refuse<T>(self, error: &str, otherwise: &str) -> Option<T> {
+        let (message, help) = error.split_once("; ").unwrap_or((error, otherwise));
+        self.wrong(message, help)
     }
 
     /// The text as one of some words.

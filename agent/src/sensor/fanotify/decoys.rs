@@ -102,7 +102,7 @@ impl Places for Marks {
     }
 
     /// Files are marked, not paths: one that was renamed stays marked, and one in its place is marked at the next look.
-    fn decoys(&mut self, decoys: &[Decoy]) -> Result<(), String> {
+    fn decoys(&mut self, decoys: &[Decoy]) {
         let mut table = Table::default();
         for decoy in decoys {
             match self.mark(decoy) {
@@ -112,13 +112,7 @@ impl Places for Marks {
                 Err(why) => table.unwatched.push(why),
             }
         }
-        let unwatched = table.unwatched.clone();
         self.0.change(|old| *old = table);
-        if unwatched.is_empty() {
-            Ok(())
-        } else {
-            Err(unwatched.join("; "))
-        }
     }
 }
 
@@ -161,7 +155,7 @@ impl source::Files for Opens {
                         "opens of decoys are not heard: {error}; {}",
                         next_step(&error)
                     );
-                    gaps.push(gap(GapKind::Blind, 0, why));
+                    gaps.push(Gap::new(SENSOR, GapKind::Blind, 0, why));
                     break;
                 }
             }
@@ -180,7 +174,7 @@ impl source::Files for Opens {
         if self.drains.is_multiple_of(TELL_EVERY) {
             self.marked.change(|table| {
                 let unwatched = table.unwatched.iter().cloned();
-                gaps.extend(unwatched.map(|why| gap(GapKind::Unseen, 0, why)));
+                gaps.extend(unwatched.map(|why| Gap::new(SENSOR, GapKind::Unseen, 0, why)));
             });
         }
         self.drains = self.drains.wrapping_add(1);
@@ -193,7 +187,7 @@ impl Opens {
             if event.overflow {
                 let why =
                     "the kernel dropped opens of decoys: give the agent more memory (MemoryMax=)";
-                gaps.push(gap(GapKind::Lost, 1, why.to_owned()));
+                gaps.push(Gap::new(SENSOR, GapKind::Lost, 1, why));
             }
             let Some(fd) = event.fd.map(sys::own) else {
                 continue;
@@ -218,16 +212,6 @@ impl Opens {
 fn identity(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     let found = nix::sys::stat::fstat(fd)?;
     Ok((found.st_dev, found.st_ino))
-}
-
-fn gap(kind: GapKind, events: u64, why: String) -> Gap {
-    Gap {
-        sensor: SENSOR.into(),
-        kind,
-        events,
-        bytes: 0,
-        why: why.into(),
-    }
 }
 
 #[cfg(test)]
@@ -256,18 +240,19 @@ mod tests {
             name: "old-export".into(),
             path: path.clone(),
         };
-        let why = marks.decoys(std::slice::from_ref(&decoy)).unwrap_err();
-        assert!(why.contains("jaga decoy plant"), "{why}");
+        marks.decoys(std::slice::from_ref(&decoy));
         let mut drain = || {
             let (mut round, mut gaps) = (Round::default(), Vec::new());
             opens.drain(&mut round, &mut gaps);
             (round.touched, gaps)
         };
-        assert_eq!(drain().1.len(), 1, "that it is not there is told");
+        let gaps = drain().1;
+        assert_eq!(gaps.len(), 1, "that it is not there is told");
+        assert!(gaps[0].why.contains("jaga decoy plant"), "{gaps:?}");
         for _ in 0..2 {
             fs::write(folder.path().join("new"), "1,2").unwrap();
             fs::rename(folder.path().join("new"), &path).unwrap();
-            marks.decoys(std::slice::from_ref(&decoy)).unwrap();
+            marks.decoys(std::slice::from_ref(&decoy));
             drop(File::open(&path).unwrap());
             assert_eq!(drain().0, [], "the agent's own");
             let mut reader = std::process::Command::new("cat")

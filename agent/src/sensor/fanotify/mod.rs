@@ -137,13 +137,7 @@ impl source::Files for Files {
 }
 
 fn gap(kind: GapKind, events: u64, why: String) -> Gap {
-    Gap {
-        sensor: "files".into(),
-        kind,
-        events,
-        bytes: 0,
-        why: why.into(),
-    }
+    Gap::new("files", kind, events, why)
 }
 
 /// The next step after an error of reading events.

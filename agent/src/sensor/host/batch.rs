@@ -117,7 +117,9 @@ impl Teller {
         let newest = newest_facts(&round.files);
         for count in round.files {
             let by = match count.who {
-                By::Process(who) => By::Process(newest.get(&who.actor).copied().unwrap_or(who)),
+                By::Process(who) => {
+                    By::Process(newest.get(&who.actor).map_or(who, |(_, newest)| *newest))
+                }
                 other => other,
             };
             let actor = self.introduce(by, &mut events, &mut leaving);
@@ -185,8 +187,8 @@ impl Teller {
 }
 
 /// Each process as of the last thing that it did: tables have no order, and whoever logs in or is moved to another cgroup
-/// must not be told to have gone back.
-fn newest_facts(files: &[FileCount]) -> HashMap<Actor, Who> {
+/// must not be told to have gone back. With the time of that.
+fn newest_facts(files: &[FileCount]) -> HashMap<Actor, (u64, Who)> {
     let mut newest: HashMap<Actor, (u64, Who)> = HashMap::new();
     for count in files {
         if let By::Process(who) = count.who {
@@ -197,9 +199,6 @@ fn newest_facts(files: &[FileCount]) -> HashMap<Actor, Who> {
         }
     }
     newest
-        .into_iter()
-        .map(|(actor, (_, who))| (actor, who))
-        .collect()
 }
 
 /// A read by whoever is not known: the store's total stays true, the names are lost.

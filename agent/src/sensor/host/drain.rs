@@ -1,5 +1,6 @@
 //! The sensors' thread: takes what the kernel counted, hands it over as one batch, and waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -67,29 +68,25 @@ impl Drain {
 
     /// False once nobody takes batches any more.
     fn hand_over(&self, batch: Batch) -> bool {
-        let mut counts = [
-            ("files", 0),
-            ("sockets", 0),
-            ("processes", 0),
-            (fanotify::decoys::SENSOR, 0),
-            (MEMORY, 0),
-        ];
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         for event in &batch {
-            let place = match event {
-                Event::Fact(Fact::Decoy { .. }) => 3,
-                Event::Fact(Fact::MemoryRead { .. }) => 4,
-                Event::Read(_) | Event::Wrote(_) | Event::Fact(_) | Event::Pass(_) => 0,
-                Event::Sent(_) => 1,
-                Event::Known(_) | Event::Fork(_) | Event::Exec(_) | Event::Exit { .. } => 2,
+            let name = match event {
+                Event::Fact(Fact::Decoy { .. }) => fanotify::decoys::SENSOR,
+                Event::Fact(Fact::MemoryRead { .. }) => MEMORY,
+                Event::Read(_) | Event::Wrote(_) | Event::Fact(_) | Event::Pass(_) => "files",
+                Event::Sent(_) => "sockets",
+                Event::Known(_) | Event::Fork(_) | Event::Exec(_) | Event::Exit { .. } => {
+                    "processes"
+                }
                 Event::Gap(_)
                 | Event::Clock { .. }
                 | Event::Restore(_)
                 | Event::Reload(_)
                 | Event::Wake => continue,
             };
-            counts[place].1 += 1;
+            *counts.entry(name).or_default() += 1;
         }
-        for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        for (name, count) in counts {
             self.health.update(name, |health| health.events += count);
         }
         batch.is_empty() || self.feed.send(batch).is_ok()
@@ -114,11 +111,5 @@ pub fn blind(subject: &str, why: &str) -> Gap {
 
 /// That a subject sees less, by the name under which somebody may answer for it.
 pub fn unseen(name: &str, kind: GapKind, why: &str) -> Gap {
-    Gap {
-        sensor: name.into(),
-        kind,
-        events: 0,
-        bytes: 0,
-        why: why.into(),
-    }
+    Gap::new(name, kind, 0, why)
 }

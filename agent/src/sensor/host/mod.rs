@@ -139,14 +139,14 @@ pub struct Started {
 
 /// Changes the stores of running sensors.
 #[derive(Debug, Clone)]
-pub struct StoresHandle(Option<Sender<stores::Wanted>>);
+pub struct StoresHandle(Option<Sender<stores::Protected>>);
 
 impl StoresHandle {
     /// Watches the stores of this configuration from now on.
     pub fn set_stores(&self, config: &Config) {
         if let Some(sender) = &self.0 {
             // The receiver ends only with the agent.
-            let _ = sender.send(stores::Wanted::by(config));
+            let _ = sender.send(stores::Protected::by(config));
         }
     }
 }
@@ -410,7 +410,7 @@ fn follow_stores(config: &Config, mut stores: Stores) -> StoresHandle {
     if stores.nobody_asks() {
         return StoresHandle(None);
     }
-    stores.set(stores::Wanted::by(config));
+    stores.set(stores::Protected::by(config));
     let (sender, changes) = mpsc::channel();
     thread::Builder::new()
         .name("stores".to_owned())

@@ -46,13 +46,8 @@ pub trait Places: Send {
     /// In words, what is not watched, and the next step.
     fn remotes(&mut self, remotes: &[(Target, u32)]) -> Result<(), String>;
 
-    /// Takes these decoys instead of the former ones. Whoever watches none needs none.
-    ///
-    /// # Errors
-    /// In words, what is not watched, and the next step.
-    fn decoys(&mut self, _: &[Decoy]) -> Result<(), String> {
-        Ok(())
-    }
+    /// Takes these decoys instead of the former ones. Whoever watches none needs none; what is not watched is told as a gap.
+    fn decoys(&mut self, _: &[Decoy]) {}
 
     /// What it calls the file systems of these open folders, where it sees writes to them.
     ///

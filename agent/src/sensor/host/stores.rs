@@ -52,14 +52,14 @@ impl StoreNames {
 
 /// What a configuration says of files.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct Protected {
     /// Its stores.
     pub stores: Vec<Store>,
     /// Its decoys.
     pub decoys: Vec<Decoy>,
 }
 
-impl Wanted {
+impl Protected {
     /// What this one says.
     #[must_use]
     pub fn by(config: &Config) -> Self {
@@ -80,7 +80,9 @@ pub struct Stores {
     stores: Vec<Store>,
     decoys: Vec<Decoy>,
     /// Mounts and root directories as of the last placing.
-    seen: (String, Vec<Option<(u64, u64)>>),
+    seen: (String, Vec<Option<Identity>>),
+    /// Decoys as of their last marking.
+    marked: Vec<Option<Identity>>,
     /// Block devices as of the last look: a disk may be stacked on another without a mount.
     devices: Devices,
     feed: Feed,
@@ -108,6 +110,7 @@ impl Stores {
             stores: Vec::new(),
             decoys: Vec::new(),
             seen: Default::default(),
+            marked: Vec::new(),
             devices: Devices::new(),
             feed,
             before: Before::of(&mounts()),
@@ -122,16 +125,16 @@ impl Stores {
     }
 
     /// Follows new configurations and changing mounts until the sender is gone.
-    pub fn run(mut self, changes: &Receiver<Wanted>) {
+    pub fn run(mut self, changes: &Receiver<Protected>) {
         let watched = File::open("/proc/thread-self/mountinfo").ok();
         let mut waited = Duration::ZERO;
         loop {
             match changes.recv_timeout(ASK) {
-                Ok(wanted) => self.set(wanted),
+                Ok(protected) => self.set(protected),
                 Err(RecvTimeoutError::Timeout) => {
                     waited += ASK;
-                    let changed = watched.as_ref().is_some_and(mounts_changed);
-                    if waited >= LOOK || changed || self.decoys_changed() {
+                    self.look_for_decoys();
+                    if waited >= LOOK || watched.as_ref().is_some_and(mounts_changed) {
                         self.look();
                         waited = Duration::ZERO;
                     }
@@ -142,18 +145,29 @@ impl Stores {
     }
 
     /// Takes these instead of the former ones.
-    pub fn set(&mut self, wanted: Wanted) {
-        (self.stores, self.decoys) = (wanted.stores, wanted.decoys);
+    pub fn set(&mut self, protected: Protected) {
+        (self.stores, self.decoys) = (protected.stores, protected.decoys);
         self.look_for_media();
         self.place();
+        // Also where there is another name for the same file, or none any more.
+        self.look_for_decoys();
+        self.mark_decoys();
     }
 
-    /// A decoy that was put in the place of another, or taken away.
-    fn decoys_changed(&self) -> bool {
+    /// Decoys that came, went, or were put in the place of others are marked; nothing else is placed anew for them.
+    fn look_for_decoys(&mut self) {
         let now = self.decoys.iter().map(|decoy| identity(&decoy.path));
-        let (_, seen) = &self.seen;
-        let before = &seen[seen.len().saturating_sub(self.decoys.len())..];
-        !now.eq(before.iter().copied())
+        let now: Vec<Option<Identity>> = now.collect();
+        if now != self.marked {
+            self.marked = now;
+            self.mark_decoys();
+        }
+    }
+
+    fn mark_decoys(&mut self) {
+        for places in &mut self.places {
+            places.decoys(&self.decoys);
+        }
     }
 
     fn look(&mut self) {
@@ -226,10 +240,9 @@ impl Stores {
         devices::below(Path::new("/sys"), &mounts(), paths)
     }
 
-    fn sight(&self) -> (String, Vec<Option<(u64, u64)>>) {
+    fn sight(&self) -> (String, Vec<Option<Identity>>) {
         let paths = self.stores.iter().flat_map(|store| &store.paths);
-        let decoys = self.decoys.iter().map(|decoy| &decoy.path);
-        let directories = paths.chain(decoys).map(|path| identity(path));
+        let directories = paths.map(|path| identity(path));
         (mounts(), directories.collect())
     }
 
@@ -243,7 +256,6 @@ impl Stores {
             missing.extend(places.place(&roots).err());
             missing.extend(places.remotes(&remotes).err());
             missing.extend(places.devices(&self.devices).err());
-            missing.extend(places.decoys(&self.decoys).err());
         }
         let why: Vec<String> = [self.how.clone()].into_iter().chain(missing).collect();
         self.health
@@ -299,8 +311,11 @@ fn open_path(path: &Path, store: u32) -> std::io::Result<Root> {
     })
 }
 
-/// Device and inode of what is there.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// What is there.
+fn identity(path: &Path) -> Option<Identity> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }

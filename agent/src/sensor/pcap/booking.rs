@@ -171,11 +171,5 @@ fn tick() -> Tick {
 }
 
 fn gap(kind: GapKind, events: u64, why: String) -> Gap {
-    Gap {
-        sensor: "sockets".into(),
-        kind,
-        events,
-        bytes: 0,
-        why: why.into(),
-    }
+    Gap::new("sockets", kind, events, why)
 }

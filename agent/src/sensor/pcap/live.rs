@@ -353,13 +353,7 @@ fn said<'a>(
 }
 
 fn gap(kind: GapKind, events: u64, why: &str) -> Event {
-    Event::Gap(Gap {
-        sensor: SENSOR.into(),
-        kind,
-        events,
-        bytes: 0,
-        why: why.into(),
-    })
+    Event::Gap(Gap::new(SENSOR, kind, events, why))
 }
 
 #[cfg(test)]

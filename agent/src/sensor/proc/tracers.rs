@@ -44,13 +44,7 @@ impl source::Files for Tracers {
                 Ok(false) => return,
                 Err(error) => {
                     let why = format!("who traces whom was lost: {error}; it goes on");
-                    gaps.push(Gap {
-                        sensor: MEMORY.into(),
-                        kind: GapKind::Lost,
-                        events: 1,
-                        bytes: 0,
-                        why: why.into(),
-                    });
+                    gaps.push(Gap::new(MEMORY, GapKind::Lost, 1, why));
                     return;
                 }
             }
