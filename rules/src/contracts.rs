@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AtMost, Contract};
+use crate::dialogs::{Dialog, fits};
 use crate::event::Name;
 use crate::lineage::Member;
 use crate::names::Names;
@@ -23,6 +24,19 @@ pub struct Granted {
     pub bytes: u64,
 }
 
+/// Who asks, for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Asks<'a> {
+    /// Names by number.
+    pub names: &'a Names,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The sender.
+    pub member: &'a Member,
+    /// What is spoken.
+    pub dialog: Option<&'a Dialog>,
+}
+
 /// Why a contract that is for this sender and destination does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,6 +49,8 @@ pub enum Refusal {
     ClockSet,
     /// Its amount was sent.
     UsedUp,
+    /// It names DICOM titles, and others were heard, or none.
+    OtherTitles,
 }
 
 impl Refusal {
@@ -46,6 +62,7 @@ impl Refusal {
             Self::OutOfHours => "does not hold at this hour",
             Self::ClockSet => "gets no new day or hour for 24 h: the clock was set",
             Self::UsedUp => "is used up",
+            Self::OtherTitles => "names other AE titles than were heard",
         }
     }
 }
@@ -70,19 +87,21 @@ impl Contracts {
         &self,
         contracts: &[Contract],
         from: usize,
-        names: &Names,
-        remote: SocketAddr,
-        member: &Member,
+        who: &Asks<'_>,
         wall: Option<Wall>,
     ) -> Result<Granted, Option<(usize, Refusal)>> {
         let mut refused = None;
         for (place, contract) in contracts.iter().enumerate().skip(from) {
-            let is_for = contract.to.iter().any(|target| target.holds(remote))
-                && is_who(&contract.who, names, member);
+            let is_for = contract.to.iter().any(|target| target.holds(who.remote))
+                && is_who(&contract.who, who.names, who.member);
             if !is_for {
                 continue;
             }
-            match self.left(contract, wall) {
+            let left = match fits(contract, who.dialog) {
+                true => self.left(contract, wall),
+                false => Err(Refusal::OtherTitles),
+            };
+            match left {
                 Ok(bytes) => {
                     let contract = place;
                     return Ok(Granted { contract, bytes });

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+mod dicom;
+
+pub use dicom::Dicom;
+
 /// A name that comes from the configuration or from the host; cheap to clone.
 pub type Name = Arc<str>;
 
@@ -392,6 +396,15 @@ pub enum Fact {
         /// What it is, such as `vfat on sdb1`; absent when it goes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
+    },
+    /// A DICOM association was opened, or asked for something.
+    Dicom(Dicom),
+    /// HL7 messages left in MLLP frames, acknowledgements not among them.
+    Hl7 {
+        /// Where to. The port of who opened it is 0.
+        flow: Flow,
+        /// How many since the last such fact.
+        messages: u64,
     },
     /// A process got at the memory of another.
     MemoryRead {

@@ -43,6 +43,7 @@ impl Key {
                 KeyField::Interface => seen.interface.0,
                 KeyField::Host => seen.host.0,
                 KeyField::Sensor => seen.sensor.0,
+                KeyField::AeTitle => seen.ae_title.0,
                 KeyField::Destination | KeyField::Peer | KeyField::Network => 0,
             };
         }

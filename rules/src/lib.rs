@@ -7,6 +7,7 @@ mod compile;
 pub mod config;
 pub mod contracts;
 pub mod deadline;
+mod dialogs;
 pub mod engine;
 pub mod event;
 pub mod hold;

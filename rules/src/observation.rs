@@ -6,7 +6,7 @@ use crate::contracts::Refusal;
 use crate::event::{GapKind, Name};
 use crate::hold::Amount;
 use crate::names::{NOBODY, NameId};
-use crate::rule::Scope;
+use crate::rule::{AppProtocol, Scope};
 
 /// What kind of thing it is. A send that exposes two stores is one `Send` and two `Expose`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +31,12 @@ pub enum Subject {
     Medium,
     /// The memory of a holder, or of a service of a store, was read.
     Memory,
+    /// A medical system asked for something, or told something.
+    Medical,
 }
 
 /// All subjects, in order.
-pub const SUBJECTS: [Subject; 10] = [
+pub const SUBJECTS: [Subject; 11] = [
     Subject::Send,
     Subject::Expose,
     Subject::Read,
@@ -45,6 +47,7 @@ pub const SUBJECTS: [Subject; 10] = [
     Subject::Icmp,
     Subject::Medium,
     Subject::Memory,
+    Subject::Medical,
 ];
 
 /// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
@@ -74,6 +77,12 @@ pub struct Observation {
     pub remote_name: Option<Name>,
     /// Where to, or of whom, beside addresses: a medium, a session.
     pub place: Option<Name>,
+    /// The medical protocol that the flow speaks.
+    pub protocol: Option<AppProtocol>,
+    /// DICOM title of the other end; of a move, of whom objects shall go to.
+    pub ae_title: NameId,
+    /// Whether a contract names that title; `None` where no contract names any.
+    pub ae_named: Option<bool>,
     /// Where the bytes go.
     pub scope: Option<Scope>,
     /// Sent by a unit that `serves` the store (any store, where none is exposed).
@@ -135,6 +144,12 @@ pub struct Amounts {
     pub media_bytes: u64,
     /// Reads of another's memory.
     pub memory_reads: u64,
+    /// DICOM objects that shall go elsewhere: requests.
+    pub dicom_moves: u64,
+    /// DICOM objects that shall be taken.
+    pub dicom_stores: u64,
+    /// HL7 messages that left.
+    pub hl7_messages: u64,
 }
 
 impl Observation {
@@ -154,6 +169,9 @@ impl Observation {
             remote: None,
             remote_name: None,
             place: None,
+            protocol: None,
+            ae_title: NOBODY,
+            ae_named: None,
             scope: None,
             serves: false,
             reader: false,
@@ -177,6 +195,9 @@ impl Observation {
                 icmp_bytes: 0,
                 media_bytes: 0,
                 memory_reads: 0,
+                dicom_moves: 0,
+                dicom_stores: 0,
+                hl7_messages: 0,
             },
             held: Amount {
                 bytes: 0,

@@ -25,6 +25,7 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("store-to-media.yaml"),
     pack!("memory-read.yaml"),
     pack!("decoy-opened.yaml"),
+    pack!("dicom-moved-away.yaml"),
     pack!("dns-tunnel.yaml"),
     pack!("dns-names-in-sum.yaml"),
     pack!("icmp-tunnel.yaml"),

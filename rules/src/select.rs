@@ -50,6 +50,9 @@ impl Select {
             serves,
             below,
             reader,
+            app_protocol,
+            ae_title,
+            ae_named,
             ..
         } = &self.written;
         (self.scopes == 0
@@ -62,6 +65,10 @@ impl Select {
             && serves.is_none_or(|serves| serves == seen.serves)
             && below.is_none_or(|below| below == seen.below)
             && reader.is_none_or(|reader| reader == seen.reader)
+            && (app_protocol.is_empty()
+                || seen.protocol.is_some_and(|of| app_protocol.contains(&of)))
+            && (ae_named.is_none() || *ae_named == seen.ae_named)
+            && any(ae_title, seen.ae_title, names)
             && any(session, seen.session, names)
             && any(exe, seen.exe, names)
             && any(user, seen.user, names)
@@ -92,13 +99,20 @@ impl Select {
             serves,
             below,
             reader,
+            app_protocol,
+            ae_title,
+            ae_named,
             on_store_host,
         } = written;
         // Absent where nothing is said: what was counted before there was such a word stays counted.
         let below = below.map_or(String::new(), |below| format!(" below={below}"));
         let reader = reader.map_or(String::new(), |reader| format!(" reader={reader}"));
+        let medical = match (&app_protocol[..], &ae_title[..], ae_named) {
+            ([], [], None) => String::new(),
+            _ => format!(" {app_protocol:?} {:?} {ae_named:?}", globs(ae_title)),
+        };
         format!(
-            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}{reader}",
+            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}{reader}{medical}",
             globs(session),
             globs(exe),
             globs(user)

@@ -9,7 +9,7 @@ use super::at_most::at_most;
 use super::file::date;
 use super::store::label;
 use super::when::when;
-use super::who::who;
+use super::who::{ae_title, who};
 use crate::yaml::{At, Fields};
 
 /// Contracts of a host; each is compared with what is sent.
@@ -20,6 +20,7 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
     let name = fields.required("name", label);
     let who = fields.required("who", who);
     let to = fields.required("to", |at| at.list(At::parse));
+    let to_ae = fields.optional("to-ae", |at| at.list(ae_title));
     let when = fields.optional("when", when);
     let at_most = fields.optional("at-most", |at| at_most(at, when.as_ref()));
     let owner = fields.required("owner", At::name);
@@ -38,6 +39,7 @@ pub(super) fn contract(at: At<'_>) -> Option<Contract> {
         name: name?,
         who: who?,
         to: to?,
+        to_ae: to_ae.unwrap_or_default(),
         when,
         at_most,
         zone,

@@ -9,7 +9,7 @@ use super::contract::{self, contract};
 use super::glob::unit_glob;
 use super::store::{self, store};
 use super::target::network;
-use super::who::who;
+use super::who::reader;
 use super::{
     Accept, AgentConfig, Choice, Config, Decoy, Interfaces, KERNEL_SERVERS, Namespaces,
     OutputConfig, Periods, Privacy, Sensors, Server, Serves,
@@ -137,7 +137,7 @@ fn config(at: At<'_>) -> Option<Config> {
     contract::check(&fields, &config.contracts);
     set(
         &mut config.readers,
-        fields.optional("readers", |at| at.list(who)),
+        fields.optional("readers", |at| at.list(reader)),
     );
     if let Some(at) = fields.field("decoys") {
         set(&mut config.decoys, at.list(decoy));

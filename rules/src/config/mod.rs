@@ -176,6 +176,8 @@ pub struct Contract {
     pub who: Who,
     /// To whom; any of these.
     pub to: Vec<Target>,
+    /// DICOM titles (AE) that the other end may have; empty = any, or no DICOM.
+    pub to_ae: Vec<Name>,
     /// In which hours; absent = at any time.
     pub when: Option<When>,
     /// How much in how many days; empty = any amount. Each with another number of days.
@@ -210,6 +212,8 @@ pub struct Who {
     pub user: Option<Name>,
     /// Login user.
     pub login: Option<Name>,
+    /// DICOM title (AE) of this host's end of the association; of a contract only.
+    pub ae_title: Option<Name>,
 }
 
 /// What only the agent needs: where to listen, where to send, how often.

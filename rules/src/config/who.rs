@@ -4,6 +4,7 @@ use globset::GlobMatcher;
 
 use super::Who;
 use super::glob::{name_glob, path_glob, unit_glob};
+use crate::event::Name;
 use crate::yaml::At;
 
 /// Programs that do whatever they are told: who names one of them names everybody who may start
@@ -65,6 +66,7 @@ pub(super) fn who(at: At<'_>) -> Option<Who> {
         exe: fields.optional("exe", path_glob),
         user: fields.optional("user", At::name),
         login: fields.optional("login", At::name),
+        ae_title: fields.optional("ae-title", ae_title),
     };
     // A name that nobody has: what matches it matches all.
     let all = |glob: &Option<GlobMatcher>, name: &str| {
@@ -84,7 +86,6 @@ pub(super) fn who(at: At<'_>) -> Option<Who> {
     }
     let placed = fields.field("unit").is_some() || fields.field("container").is_some();
     let exe = fields.field("exe");
-    fields.not_built("ae-title", "name the unit or the container instead");
     fields.end();
     if placed {
         return Some(who);
@@ -102,6 +103,29 @@ pub(super) fn who(at: At<'_>) -> Option<Who> {
         ),
         Some(_) => Some(who),
         None => None,
+    }
+}
+
+/// Reads whose work it is to read files.
+pub(super) fn reader(at: At<'_>) -> Option<Who> {
+    let who = who(at)?;
+    if who.ae_title.is_some() {
+        return at.wrong("nobody reads files under an AE title", "remove 'ae-title'");
+    }
+    Some(who)
+}
+
+/// A DICOM application entity title (PS3.5 6.2): blanks around it mean nothing.
+pub(super) fn ae_title(at: At<'_>) -> Option<Name> {
+    let text = at.text()?.trim();
+    let fits = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'\\';
+    if (1..=16).contains(&text.len()) && text.bytes().all(fits) {
+        Some(text.into())
+    } else {
+        at.wrong(
+            format!("'{text}' is no AE title"),
+            "write 1 to 16 letters, digits and signs without '\\', as the modality has it",
+        )
     }
 }
 

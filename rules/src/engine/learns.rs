@@ -32,6 +32,8 @@ impl Engine {
                 remote,
                 bytes,
             } => self.echoed(*client, *remote, *bytes, output),
+            Fact::Dicom(dicom) => self.associated(dicom, output),
+            Fact::Hl7 { flow, messages } => self.messages(flow, *messages, output),
             Fact::Medium { fs, name } => self.medium(*fs, name.as_ref()),
             Fact::MemoryRead { actor, of } => self.memory_read(*actor, *of, output),
             Fact::StoreSize {

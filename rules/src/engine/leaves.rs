@@ -1,7 +1,7 @@
 //! What leaves this host: its scope, its sender, and what it exposes.
 
 use super::*;
-use crate::contracts::{Granted, Refusal};
+use crate::contracts::{Asks, Granted, Refusal};
 
 /// Which part of what was sent.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +64,15 @@ impl Engine {
         let member = self.member_of(sent).filter(|_| from < contracts.len());
         let member = member.ok_or(None)?;
         let remote = far_end(sent);
-        let wall = self.wall_clock();
+        let dialog = self.dialogs.of(&sent.flow, self.now);
+        let who = Asks {
+            names: &self.names,
+            remote,
+            member,
+            dialog,
+        };
         self.contracts
-            .find(contracts, from, &self.names, remote, member, wall)
+            .find(contracts, from, &who, self.wall_clock())
     }
 
     /// Bytes that are all in one scope.
@@ -90,6 +96,7 @@ impl Engine {
         seen.remote_name = self.remote_names.of(sent.flow.remote.ip()).cloned();
         seen.domain = self.domain(seen.remote_name.as_ref(), sent.flow.remote.ip());
         seen.scope = Some(scope);
+        self.spoken(&mut seen, &sent.flow);
         if let Part::Unexpected(_, Some((place, refusal))) = part {
             let contract = self.config.contracts.get(place);
             seen.beside = contract.map(|contract| (contract.name.clone(), refusal));
@@ -127,6 +134,15 @@ impl Engine {
             seen.exposed_bytes_so_far = exposure.bytes_so_far;
             seen.exposed_records_so_far = exposure.records_so_far;
             self.count(&seen, output);
+        }
+    }
+
+    fn spoken(&mut self, seen: &mut Observation, flow: &crate::event::Flow) {
+        if let Some(dialog) = self.dialogs.of(flow, self.now) {
+            seen.protocol = Some(dialog.protocol);
+            if let Some(title) = dialog.title().cloned() {
+                seen.ae_title = self.foreign_name(&title);
+            }
         }
     }
 

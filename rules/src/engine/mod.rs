@@ -7,7 +7,9 @@ use crate::alert::{Phase, Verdict, Watch};
 use crate::backstop::Backstop;
 use crate::config::{Config, Records};
 use crate::contracts::Contracts;
+
 use crate::deadline::{Deadlines, Due};
+use crate::dialogs::Dialogs;
 use crate::event::{
     Actor, Event, Fact, Fork, Gap, GapKind, Name, Opener, Pass, Place, Read, Restore, Row, Sender,
     Sent, Setup, Stamp, Stamped, Wrote,
@@ -34,6 +36,7 @@ mod knows;
 mod learns;
 mod leaves;
 mod lives;
+mod medical;
 mod moves;
 mod other_ways;
 mod rows;
@@ -60,8 +63,9 @@ pub struct Engine {
     contracts: Contracts,
     /// File systems that can be taken away, by number.
     media: BTreeMap<u64, Name>,
-    /// Names that are domains which were looked up.
-    domains: usize,
+    dialogs: Dialogs,
+    /// Names that others chose: domains that were looked up, titles.
+    foreign: usize,
     remote_names: RemoteNames,
     store_sizes: Vec<(NameId, u64, u64)>,
     /// Stores of which reads were estimated.

@@ -2,9 +2,9 @@
 
 use super::*;
 
-/// Domains that were looked up and have a name of their own: whoever asks for more must not use up the names of sessions.
-/// The rest is counted together.
-const DOMAINS_LIMIT: usize = 16_384;
+/// Names that others chose (domains that were looked up, titles) and that are told apart: whoever makes up more must not use
+/// up the names of sessions. The rest is counted together.
+const FOREIGN_LIMIT: usize = 16_384;
 
 /// What is taken of a store of unknown size with the memory of its service, bytes.
 const MEMORY: u64 = 1_000_000_000;
@@ -21,21 +21,22 @@ impl Engine {
         output: &mut Output,
     ) {
         let mut seen = self.beside_sockets(Subject::Lookup, client, server);
-        seen.domain = self.looked_up_domain(domain);
+        seen.domain = self.foreign_name(domain);
         seen.remote_name = Some(format!("asked for names of {domain}").into());
         (seen.amounts.dns_names, seen.amounts.dns_name_bytes) = (names, bytes);
         self.count(&seen, output);
     }
 
-    fn looked_up_domain(&mut self, domain: &Name) -> NameId {
-        if let Some(known) = self.names.find(domain) {
+    /// The number of a name that others chose.
+    pub(super) fn foreign_name(&mut self, name: &Name) -> NameId {
+        if let Some(known) = self.names.find(name) {
             return known;
         }
-        if self.domains >= DOMAINS_LIMIT {
+        if self.foreign >= FOREIGN_LIMIT {
             return self.names.intern(&"(other)".into());
         }
-        self.domains += 1;
-        self.names.intern(domain)
+        self.foreign += 1;
+        self.names.intern(name)
     }
 
     pub(super) fn echoed(

@@ -5,6 +5,7 @@ use crate::event::{Flow, Identity, Login, Protocol, RowKind, RuleText, SECOND};
 use crate::output::Transition;
 
 mod contracts;
+mod medical;
 mod properties;
 mod reloads;
 mod restarts;

@@ -8,12 +8,15 @@ use crate::rule::Measure;
 mod connections;
 mod decoy_touched;
 mod destinations;
+mod dicom_moves;
+mod dicom_stores;
 mod dns_name_bytes;
 mod dns_names;
 mod exposed_bytes;
 mod exposed_records;
 mod files_read;
 mod gap;
+mod hl7_messages;
 mod icmp_bytes;
 mod media_bytes;
 mod memory_read;
@@ -44,6 +47,9 @@ pub const MEASURES: &[Definition] = &[
     icmp_bytes::DEFINITION,
     media_bytes::DEFINITION,
     memory_read::DEFINITION,
+    dicom_moves::DEFINITION,
+    dicom_stores::DEFINITION,
+    hl7_messages::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.

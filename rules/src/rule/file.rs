@@ -6,7 +6,7 @@ use std::fmt;
 use globset::GlobMatcher;
 
 use super::limit::{limit, needs};
-use super::words::{GAP_KINDS, KEY_FIELDS, SCOPES, SEVERITIES};
+use super::words::{APP_PROTOCOLS, GAP_KINDS, KEY_FIELDS, SCOPES, SEVERITIES};
 use super::{KeyField, Limit, Rule, Where};
 use crate::config::glob::{name_glob, path_glob};
 use crate::event::{Name, SECOND};
@@ -157,6 +157,11 @@ fn select(at: At<'_>) -> Option<Where> {
         serves: fields.optional("serves", answer),
         below: fields.optional("below", answer),
         reader: fields.optional("reader", answer),
+        app_protocol: list(fields.optional("app-protocol", |at| {
+            at.list(|at| at.word("protocol", &APP_PROTOCOLS))
+        })),
+        ae_title: list(fields.optional("ae-title", |at| at.list(names))),
+        ae_named: fields.optional("ae-named", answer),
         on_store_host: fields
             .optional("stores", |at| at.word("choice", &[("any", ())]))
             .is_some(),
@@ -178,6 +183,8 @@ impl fmt::Display for Where {
             ("destination", joined(&self.destination)),
             ("gap", joined(&self.gap)),
             ("sensor", joined(&self.sensor)),
+            ("app-protocol", joined(&self.app_protocol)),
+            ("ae-title", globs(&self.ae_title)),
         ];
         let lists = lists.iter().filter(|(_, values)| !values.is_empty());
         let mut written: Vec<String> = lists
@@ -187,6 +194,7 @@ impl fmt::Display for Where {
             ("serves", self.serves),
             ("below", self.below),
             ("reader", self.reader),
+            ("ae-named", self.ae_named),
         ];
         let answers = answers
             .iter()

@@ -198,7 +198,9 @@ pub(super) fn needs(
 fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
     let sent = matches!(watches, Watches::Sent | Watches::Exposed);
     let gaps = watches == Watches::Gaps;
-    let leaves = sent || matches!(watches, Watches::Wire | Watches::Lookups | Watches::Icmp);
+    let medical = watches == Watches::Medical;
+    let leaves =
+        sent || medical || matches!(watches, Watches::Wire | Watches::Lookups | Watches::Icmp);
     let somebody = !gaps && (sent || !leaves);
     let of_store = matches!(
         watches,
@@ -214,6 +216,9 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
         ("serves", select.serves.is_some(), sent),
         ("below", select.below.is_some(), watches == Watches::Read),
         ("reader", select.reader.is_some(), somebody && !sent),
+        ("app-protocol", !select.app_protocol.is_empty(), sent),
+        ("ae-title", !select.ae_title.is_empty(), sent || medical),
+        ("ae-named", select.ae_named.is_some(), medical),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),
     ];

@@ -76,8 +76,26 @@ pub struct Where {
     pub below: Option<bool>,
     /// `yes`: only what a listed reader does; `no`: all but that.
     pub reader: Option<bool>,
+    /// Medical protocols that the flow speaks.
+    pub app_protocol: Vec<AppProtocol>,
+    /// DICOM titles: of the other end; of a move, of whom objects shall go to.
+    pub ae_title: Vec<GlobMatcher>,
+    /// `yes`: a contract names the title; `no`: there are contracts that name titles, and none names this one.
+    pub ae_named: Option<bool>,
     /// Only on a host with stores (`stores: any`).
     pub on_store_host: bool,
+}
+
+/// Medical protocols that packets tell.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppProtocol {
+    /// DICOM's upper layer: images and waveforms.
+    Dicom,
+    /// HL7 version 2 in MLLP frames: results and orders.
+    Hl7,
 }
 
 /// Where a byte goes. `Contract` beats all.
@@ -124,6 +142,8 @@ pub enum KeyField {
     Host,
     /// Sensor, for gaps.
     Sensor,
+    /// DICOM title that objects shall be moved to.
+    AeTitle,
 }
 
 /// How much of what, over how long, is too much.
@@ -195,6 +215,12 @@ pub enum Measure {
     MediaBytes,
     /// Reads of the memory of holders, and of services of stores.
     MemoryRead,
+    /// Requests to send DICOM objects elsewhere.
+    DicomMoves,
+    /// Requests to take a DICOM object.
+    DicomStores,
+    /// HL7 messages that left.
+    Hl7Messages,
 }
 
 impl Measure {
@@ -220,6 +246,9 @@ impl Measure {
             Self::DecoyTouched => "opens",
             Self::DnsNames => "names",
             Self::MemoryRead => "reads",
+            Self::DicomMoves => "moves",
+            Self::DicomStores => "objects",
+            Self::Hl7Messages => "messages",
         }
     }
 }

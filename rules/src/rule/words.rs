@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{KeyField, Measure, Scope, Severity};
+use super::{AppProtocol, KeyField, Measure, Scope, Severity};
 use crate::event::GapKind;
 use crate::output::AlertState;
 
@@ -53,10 +53,12 @@ pub enum Watches {
     Media,
     /// Who reads the memory of those that hold or serve a store.
     Memory,
+    /// What medical systems ask of each other.
+    Medical,
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 18] = [
+pub const MEASURES: [MeasureWord; 21] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -165,6 +167,24 @@ pub const MEASURES: [MeasureWord; 18] = [
         unit: Unit::Count,
         watches: Watches::Memory,
     },
+    MeasureWord {
+        name: "dicom-moves",
+        measure: Measure::DicomMoves,
+        unit: Unit::Count,
+        watches: Watches::Medical,
+    },
+    MeasureWord {
+        name: "dicom-stores",
+        measure: Measure::DicomStores,
+        unit: Unit::Count,
+        watches: Watches::Medical,
+    },
+    MeasureWord {
+        name: "hl7-messages",
+        measure: Measure::Hl7Messages,
+        unit: Unit::Count,
+        watches: Watches::Medical,
+    },
 ];
 
 /// Measures of the design that this version has not.
@@ -177,7 +197,7 @@ pub const MEASURES_LATER: [&str; 5] = [
 ];
 
 /// All key fields: what users type, which, and what it is.
-pub const KEY_FIELDS: [(&str, KeyField, &str); 11] = [
+pub const KEY_FIELDS: [(&str, KeyField, &str); 12] = [
     ("store", KeyField::Store, "a protected data set"),
     (
         "session",
@@ -213,6 +233,11 @@ pub const KEY_FIELDS: [(&str, KeyField, &str); 11] = [
         "this host; in a recording the local address",
     ),
     ("sensor", KeyField::Sensor, "the sensor that has the gap"),
+    (
+        "ae-title",
+        KeyField::AeTitle,
+        "DICOM title of the other end; of a move, of whom objects shall go to",
+    ),
 ];
 
 /// All scopes.
@@ -222,6 +247,10 @@ pub const SCOPES: [(&str, Scope); 4] = [
     ("relay", Scope::Relay),
     ("external", Scope::External),
 ];
+
+/// All medical protocols.
+pub const APP_PROTOCOLS: [(&str, AppProtocol); 2] =
+    [("dicom", AppProtocol::Dicom), ("hl7", AppProtocol::Hl7)];
 
 /// All severities.
 pub const SEVERITIES: [(&str, Severity); 3] = [
@@ -295,6 +324,7 @@ impl Watches {
             Self::Lookups => &[K::Domain, K::Destination, K::Network, K::Host],
             Self::Icmp => &[K::Destination, K::Network, K::Host],
             Self::Media | Self::Memory => &[K::Store, K::Session, K::Exe, K::User, K::Host],
+            Self::Medical => &[K::AeTitle, K::Destination, K::Peer, K::Network, K::Host],
             Self::Gaps => &[K::Sensor, K::Host],
             Self::Wire => &[
                 K::Destination,
@@ -342,6 +372,14 @@ impl Scope {
     }
 }
 
+impl AppProtocol {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&APP_PROTOCOLS, self)
+    }
+}
+
 impl Severity {
     /// What users type.
     #[must_use]
@@ -375,7 +413,15 @@ macro_rules! shown_by_name {
         }
     )*};
 }
-shown_by_name!(Measure, KeyField, Scope, Severity, GapKind, AlertState);
+shown_by_name!(
+    Measure,
+    KeyField,
+    Scope,
+    AppProtocol,
+    Severity,
+    GapKind,
+    AlertState
+);
 
 #[cfg(test)]
 mod tests {
@@ -399,6 +445,9 @@ mod tests {
             .for_each(|(name, field, _)| check(name, field));
         SCOPES.iter().for_each(|(name, word)| check(name, word));
         SEVERITIES.iter().for_each(|(name, word)| check(name, word));
+        APP_PROTOCOLS
+            .iter()
+            .for_each(|(name, word)| check(name, word));
         GAP_KINDS.iter().for_each(|(name, word)| check(name, word));
         ALERT_STATES
             .iter()

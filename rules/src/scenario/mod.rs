@@ -19,6 +19,8 @@
 //! at 93s session login:bob peeks session unit:postgresql@15-main.service
 //! at 94s medium vfat-on-sdb1 at /media/usb
 //! at 94s lookup t.example at 10.0.0.53:53 2 KB/s for 60s
+//! at 94s dicom WARD3 at 10.1.2.3 calls ORTHANC moves ROGUE
+//! at 94s dicom ORTHANC calls ARCHIVE at 10.1.9.9:104
 //! at 94s icmp 203.0.113.9 2 KB/s for 60s
 //! at 95s session login:bob ends
 //! at 95s unknown sends 203.0.113.9:443 20 MB/s for 60s
@@ -208,6 +210,17 @@ pub enum Act {
         /// Their payload.
         flow: Amount,
     },
+    /// An association of DICOM is opened.
+    Associate {
+        /// Title of who opens it.
+        calling: Name,
+        /// Title that is called.
+        called: Name,
+        /// The other end; port 0 if it opens it.
+        remote: SocketAddr,
+        /// Asks to send objects to this title.
+        moves: Option<Name>,
+    },
     /// A medium is mounted: files below the folder lie on it from then on.
     Medium {
         /// What it is.
@@ -275,6 +288,7 @@ impl Act {
             | Self::Icmp { flow, .. } => Some(flow),
             Self::Touch { .. }
             | Self::Peek { .. }
+            | Self::Associate { .. }
             | Self::Medium { .. }
             | Self::End(_)
             | Self::Gone(_)

@@ -134,9 +134,9 @@ impl Words<'_> {
     }
 
     fn act(&mut self) -> Read<Act> {
-        const SUBJECTS: [&str; 13] = [
+        const SUBJECTS: [&str; 14] = [
             "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "wire",
-            "lookup", "icmp", "medium", "fact",
+            "lookup", "icmp", "dicom", "medium", "fact",
         ];
         match self.one_of("a subject", &SUBJECTS)? {
             "session" => {
@@ -173,6 +173,7 @@ impl Words<'_> {
                 let (flow, _) = self.flow(None)?;
                 Ok(Act::Icmp { remote, flow })
             }
+            "dicom" => self.association(),
             "medium" => {
                 let name = self.word("a medium's name")?.into();
                 self.keyword("at")?;
@@ -194,6 +195,34 @@ impl Words<'_> {
                 Ok(Act::Relay(self.socket()?))
             }
         }
+    }
+
+    /// `WARD3 at 10.1.2.3 calls ORTHANC moves ROGUE`, `ORTHANC calls ARCHIVE at 10.1.9.9:104`.
+    fn association(&mut self) -> Read<Act> {
+        let calling = self.word("a title")?.into();
+        let from = match self.take("at") {
+            true => Some(self.address("who opens it")?),
+            false => None,
+        };
+        self.keyword("calls")?;
+        let called = self.word("a title")?.into();
+        let remote = match from {
+            Some(address) => SocketAddr::new(address, 0),
+            None => {
+                self.keyword("at")?;
+                self.socket()?
+            }
+        };
+        let moves = match self.take("moves") {
+            true => Some(self.word("a title")?.into()),
+            false => None,
+        };
+        Ok(Act::Associate {
+            calling,
+            called,
+            remote,
+            moves,
+        })
     }
 
     /// What a session does.

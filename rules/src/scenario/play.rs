@@ -9,8 +9,8 @@ use super::parse::TICK;
 use super::world::World;
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
 use crate::event::{
-    Egress, Event, Fact, Flow, Gap, GapKind, Name, Opener, Pass, Protocol, Read, SECOND, Sender,
-    Sent, Stamp, Stamped, Wrote,
+    Dicom, Egress, Event, Fact, Flow, Gap, GapKind, Name, Opener, Pass, Protocol, Read, SECOND,
+    Sender, Sent, Stamp, Stamped, Wrote,
 };
 use crate::units::{DAY, HOUR};
 
@@ -218,6 +218,19 @@ impl<'a> Player<'a> {
                 remote: *remote,
                 bytes,
             })),
+            Act::Associate {
+                calling,
+                called,
+                remote,
+                moves,
+            } => told.push(Event::Fact(Fact::Dicom(Dicom {
+                flow: conversation(Sender::Unknown, *remote, remote.port() == 0),
+                calling: calling.clone(),
+                called: called.clone(),
+                stores: 0,
+                gets: 0,
+                moves: moves.iter().map(|title| (title.clone(), 1)).collect(),
+            }))),
             Act::Medium { name, folder } => told.push(Event::Fact(Fact::Medium {
                 fs: world.mount(folder),
                 name: Some(name.clone()),

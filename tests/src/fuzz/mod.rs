@@ -9,6 +9,7 @@ mod config;
 mod dns;
 mod fragments;
 mod frame;
+mod medical;
 mod meter;
 mod play;
 mod ring;
@@ -28,12 +29,13 @@ pub struct Target {
 }
 
 /// All targets, by name.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     target("capture", capture::run),
     target("config", config::run),
     target("dns", dns::run),
     target("fragments", fragments::run),
     target("frame", frame::run),
+    target("medical", medical::run),
     target("meter", meter::run),
     target("play", play::run),
     target("ring", ring::run),

@@ -1,5 +1,5 @@
-//! The live `pcap` sensor: names of addresses, relays, and what is new in names looked up and ICMP messages, from packets
-//! that interfaces pass. Other bytes it does not count.
+//! The live `pcap` sensor: names of addresses, relays, what is new in names looked up and ICMP messages, and what medical
+//! systems ask of each other, from packets that interfaces pass. Other bytes it does not count.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use pcap::{Active, Capture, Device};
 use super::SENSOR;
 use super::flow::{Key, Tick};
 use super::frame::{Link, Packet, Seen, look, number};
+use super::medical::Medical;
 use super::novel::{Client, Novel};
 use super::vantage::Vantage;
 use super::witness::Witness;
@@ -38,31 +39,55 @@ const FRAMES_PER_DRAIN: usize = 4096;
 /// Interfaces come and go: they are looked for again, and blindness is told again, this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Runs in the kernel, so that bulk data costs next to nothing: DNS, ICMP, and the first bytes of a ClientHello, an
-/// HTTP request, SOCKS or SMTP. `tcp[…]` knows only IPv4; for IPv6 the header has a fixed place. Not `outbound`:
-/// libpcap filters what it finds in the ring at the start once more by itself, where that word never holds.
+/// Runs in the kernel, so that bulk data costs next to nothing: DNS, ICMP, and segments that begin with a ClientHello, an
+/// HTTP request, SOCKS, SMTP, an HL7 message, or with what opens or asks something of a DICOM association. `tcp[…]` knows
+/// only IPv4; for IPv6 the header has a fixed place. Not `outbound`: libpcap filters what it finds in the ring at the start
+/// once more by itself, where that word never holds.
 fn filter() -> String {
-    let v4 = first_bytes(|size| format!("tcp[((tcp[12] & 0xf0) >> 2):{size}]"));
-    let v6 = first_bytes(|size| format!("ip6[(40 + ((ip6[52] & 0xf0) >> 2)):{size}]"));
+    let v4 = beginnings(|at, size| format!("tcp[(((tcp[12] & 0xf0) >> 2) + {at}):{size}]"));
+    let v6 = beginnings(|at, size| format!("ip6[(40 + ((ip6[52] & 0xf0) >> 2) + {at}):{size}]"));
     // A ping of less carries nothing.
     let icmp = "((icmp or icmp6) and greater 75)";
     format!("(port 53) or {icmp} or (ip and tcp and ({v4})) or (ip6 proto 6 and ({v6}))")
 }
 
-fn first_bytes(at: impl Fn(u8) -> String) -> String {
+/// `at`: the payload's bytes from a place on, so many.
+fn beginnings(at: impl Fn(u8, u8) -> String) -> String {
     let words = [
         "GET ", "PUT ", "POST", "HEAD", "PATC", "DELE", "OPTI", "PROP", "CONN", "EHLO", "HELO",
-        "LHLO",
+        "LHLO", "\x0bMSH",
     ];
+    let is = |place: u8, value: u32| format!("{} = {value:#010x}", at(place, 4));
     let word = |text: &str| {
         let bytes: [u8; 4] = text.as_bytes().try_into().unwrap_or_default();
-        format!("{} = {:#010x}", at(4), u32::from_be_bytes(bytes))
+        is(0, u32::from_be_bytes(bytes))
     };
     // A TLS handshake record; SOCKS 4 CONNECT; SOCKS 5 with one to four methods.
     let short = [0x1603, 0x0401, 0x0501, 0x0502, 0x0503, 0x0504];
-    let short = short.map(|value: u16| format!("{} = {value:#06x}", at(2)));
-    // Two bytes first: reading past the end of a packet ends the filter with no.
-    let all: Vec<String> = short.into_iter().chain(words.map(word)).collect();
+    let short = short.map(|value: u16| format!("{} = {value:#06x}", at(0, 2)));
+    let all = |tests: [String; 3]| format!("({})", tests.join(" and "));
+    let dicom = [
+        // A-ASSOCIATE-RQ of version 1.
+        all([
+            format!("{} = 0x0100", at(0, 2)),
+            is(6, 0x0001_0000),
+            format!("{} != 0", at(10, 1)),
+        ]),
+        // P-DATA with a whole command, which begins with its length.
+        all([
+            format!("{} = 0x0400", at(0, 2)),
+            format!("{} = 3", at(11, 1)),
+            is(12, 0),
+        ]),
+        // The command without its header: its length, and the first element behind it, of group 0000.
+        all([is(0, 0), is(4, 0x0400_0000), format!("{} = 0", at(12, 2))]),
+    ];
+    // The shortest first: reading past the end of a packet ends the filter with no.
+    let all: Vec<String> = short
+        .into_iter()
+        .chain(words.map(word))
+        .chain(dicom)
+        .collect();
     all.join(" or ")
 }
 
@@ -79,6 +104,7 @@ pub fn start(
         wanted: config.agent.sensors.interfaces.clone(),
         witness: Witness::new(Vantage::new(&config.internal)),
         novel: Novel::new(Client::Somebody),
+        medical: Medical::default(),
         own: Vantage::default(),
         captures: BTreeMap::new(),
         drops: BTreeMap::new(),
@@ -112,6 +138,7 @@ struct Live {
     wanted: Interfaces,
     witness: Witness,
     novel: Novel,
+    medical: Medical,
     /// This host's addresses: what others say to it is not looked at.
     own: Vantage,
     captures: BTreeMap<Name, (Capture<Active>, Link)>,
@@ -166,8 +193,12 @@ impl Live {
         for (name, (capture, link)) in &mut self.captures {
             if let Err(error) = take(capture, *link, |packet| {
                 notice(packet, &self.own, &mut self.witness, self.tick);
-                if self.own.holds(packet.source) {
+                let leaves = self.own.holds(packet.source);
+                if leaves {
                     self.novel.sent(packet, self.tick);
+                }
+                if leaves || self.own.holds(packet.destination) {
+                    self.medical.packet(packet, &self.own, self.tick);
                 }
             }) {
                 gone.push((name.clone(), error));
@@ -184,14 +215,14 @@ impl Live {
         }
         batch.extend(self.dropped());
         let facts = self.witness.take().into_iter().chain(self.novel.take());
-        batch.extend(facts.map(Event::Fact));
+        batch.extend(facts.chain(self.medical.take()).map(Event::Fact));
         self.health
             .update(SENSOR, |health| health.events += batch.len() as u64);
     }
 
     /// What the kernel and the witness dropped since the last drain.
     fn dropped(&mut self) -> Option<Event> {
-        let mut dropped = self.witness.take_dropped();
+        let mut dropped = self.witness.take_dropped() + self.medical.take_dropped();
         for (name, (capture, _)) in &mut self.captures {
             if let Ok(stats) = capture.stats() {
                 let before = self.drops.insert(name.clone(), stats.dropped).unwrap_or(0);
@@ -404,6 +435,10 @@ mod tests {
             b"EHLO pacs1\r\n",
             &[5, 1, 0],
             &[4, 1, 1, 0xbb, 203, 0, 113, 9, 0],
+            b"\x0bMSH|^~\\&|LIS",
+            b"\x01\0\0\0\0\xcd\0\x01\0\0ORTHANC         WARD3           ",
+            b"\x04\0\0\0\0\x5a\0\0\0\x56\x01\x03\0\0\0\0\x04\0\0\0\x4c\0\0\0\0\0\x02\0",
+            b"\0\0\0\0\x04\0\0\0\x4c\0\0\0\0\0\x02\0",
         ];
         for payload in first {
             assert!(passes(&tcp(payload, false)), "{payload:?}");
@@ -420,6 +455,7 @@ mod tests {
             b"x",
             &[0; 1400],
             b"\x17\x03\x03\x05\x00data",
+            b"\x04\0\0\0\x40\0\0\0\x3f\xfc\x01\x00a part of an image",
         ] {
             assert!(!passes(&tcp(payload, false)), "{payload:?}");
             assert!(!passes(&tcp(payload, true)), "{payload:?} over IPv6");

@@ -5,6 +5,7 @@ use jaga_rules::event::{Event, Fact};
 use super::flow::{FlowTable, Key, Look, Segment, Tick};
 use super::fragment::Fragments;
 use super::frame::{Link, Packet, Seen, look, number};
+use super::medical::Medical;
 use super::novel::{Client, Novel};
 use super::vantage::Vantage;
 use super::witness::Witness;
@@ -20,6 +21,7 @@ pub struct Meter {
     fragments: Fragments,
     witness: Witness,
     novel: Novel,
+    medical: Medical,
     frames: Frames,
 }
 
@@ -50,6 +52,7 @@ impl Meter {
             fragments: Fragments::default(),
             witness: Witness::new(internal),
             novel: Novel::new(Client::Host),
+            medical: Medical::default(),
             frames: Frames::default(),
         }
     }
@@ -80,6 +83,7 @@ impl Meter {
     pub fn facts(&mut self) -> Vec<Fact> {
         let mut facts = self.witness.take();
         facts.extend(self.novel.take());
+        facts.extend(self.medical.take());
         facts
     }
 
@@ -108,7 +112,9 @@ impl Meter {
             self.witness.answer(&packet, now);
         } else {
             self.frames.foreign += 1;
+            return;
         }
+        self.medical.packet(&packet, &self.vantage, now);
     }
 
     /// The innermost packet with a local end: what a host sends through its tunnel is booked once, as what it is.

@@ -5,12 +5,15 @@ mod absent;
 #[cfg(feature = "pcap")]
 pub mod booking;
 pub mod clock;
+pub mod dicom;
 pub mod dns;
 pub mod flow;
 pub mod fragment;
 pub mod frame;
+pub mod hl7;
 #[cfg(feature = "pcap")]
 pub mod live;
+pub mod medical;
 pub mod meter;
 pub mod novel;
 #[cfg(feature = "pcap")]
