@@ -16,6 +16,8 @@ pub enum Due {
     Run(u32),
     /// A staging label may have expired: its slot.
     Label(u32),
+    /// What was seen long ago may be forgotten.
+    Firsts,
     /// What the wire is ahead of the sockets may have waited long enough.
     Round,
 }

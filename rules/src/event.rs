@@ -558,6 +558,8 @@ pub enum RowKind {
     Window,
     /// An alert's life, and its case.
     Alert,
+    /// What was seen before.
+    Seen,
 }
 
 /// All that decides: enough to replay a tape.

@@ -44,6 +44,7 @@ impl Key {
                 KeyField::Host => seen.host.0,
                 KeyField::Sensor => seen.sensor.0,
                 KeyField::AeTitle => seen.ae_title.0,
+                KeyField::Port => seen.port.0,
                 KeyField::Destination | KeyField::Peer | KeyField::Network => 0,
             };
         }

@@ -10,6 +10,7 @@ pub mod deadline;
 mod dialogs;
 pub mod engine;
 pub mod event;
+pub mod firsts;
 pub mod hold;
 pub mod key;
 pub mod line;

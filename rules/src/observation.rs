@@ -6,7 +6,7 @@ use crate::contracts::Refusal;
 use crate::event::{GapKind, Name};
 use crate::hold::Amount;
 use crate::names::{NOBODY, NameId};
-use crate::rule::{AppProtocol, Scope};
+use crate::rule::{AppProtocol, First, Scope};
 
 /// What kind of thing it is. A send that exposes two stores is one `Send` and two `Expose`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +33,12 @@ pub enum Subject {
     Memory,
     /// A medical system asked for something, or told something.
     Medical,
+    /// Something was seen for the first time.
+    First,
 }
 
 /// All subjects, in order.
-pub const SUBJECTS: [Subject; 11] = [
+pub const SUBJECTS: [Subject; 12] = [
     Subject::Send,
     Subject::Expose,
     Subject::Read,
@@ -48,6 +50,7 @@ pub const SUBJECTS: [Subject; 11] = [
     Subject::Medium,
     Subject::Memory,
     Subject::Medical,
+    Subject::First,
 ];
 
 /// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
@@ -83,6 +86,12 @@ pub struct Observation {
     pub ae_title: NameId,
     /// Whether a contract names that title; `None` where no contract names any.
     pub ae_named: Option<bool>,
+    /// What is seen for the first time.
+    pub first: Option<First>,
+    /// Port of this host that answered for the first time.
+    pub port: NameId,
+    /// The destination got store data for the first time a short while ago.
+    pub new_destination: bool,
     /// Where the bytes go.
     pub scope: Option<Scope>,
     /// Sent by a unit that `serves` the store (any store, where none is exposed).
@@ -150,6 +159,8 @@ pub struct Amounts {
     pub dicom_stores: u64,
     /// HL7 messages that left.
     pub hl7_messages: u64,
+    /// Things seen for the first time.
+    pub first_seen: u64,
 }
 
 impl Observation {
@@ -172,6 +183,9 @@ impl Observation {
             protocol: None,
             ae_title: NOBODY,
             ae_named: None,
+            first: None,
+            port: NOBODY,
+            new_destination: false,
             scope: None,
             serves: false,
             reader: false,
@@ -198,6 +212,7 @@ impl Observation {
                 dicom_moves: 0,
                 dicom_stores: 0,
                 hl7_messages: 0,
+                first_seen: 0,
             },
             held: Amount {
                 bytes: 0,

@@ -53,6 +53,8 @@ impl Select {
             app_protocol,
             ae_title,
             ae_named,
+            first,
+            new_destination,
             ..
         } = &self.written;
         (self.scopes == 0
@@ -68,6 +70,8 @@ impl Select {
             && (app_protocol.is_empty()
                 || seen.protocol.is_some_and(|of| app_protocol.contains(&of)))
             && (ae_named.is_none() || *ae_named == seen.ae_named)
+            && (first.is_empty() || seen.first.is_some_and(|of| first.contains(&of)))
+            && new_destination.is_none_or(|new| new == seen.new_destination)
             && any(ae_title, seen.ae_title, names)
             && any(session, seen.session, names)
             && any(exe, seen.exe, names)
@@ -102,17 +106,23 @@ impl Select {
             app_protocol,
             ae_title,
             ae_named,
+            first,
+            new_destination,
             on_store_host,
         } = written;
         // Absent where nothing is said: what was counted before there was such a word stays counted.
         let below = below.map_or(String::new(), |below| format!(" below={below}"));
         let reader = reader.map_or(String::new(), |reader| format!(" reader={reader}"));
+        let new = match (&first[..], new_destination) {
+            ([], None) => String::new(),
+            _ => format!(" {first:?} {new_destination:?}"),
+        };
         let medical = match (&app_protocol[..], &ae_title[..], ae_named) {
             ([], [], None) => String::new(),
             _ => format!(" {app_protocol:?} {:?} {ae_named:?}", globs(ae_title)),
         };
         format!(
-            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}{reader}{medical}",
+            "{scope:?} {store:?} {:?} {:?} {:?} {destination:?} {gap:?} {sensor:?} {serves:?} {on_store_host}{below}{reader}{medical}{new}",
             globs(session),
             globs(exe),
             globs(user)

@@ -371,6 +371,7 @@ const fn kind_name(kind: RowKind) -> &'static str {
         RowKind::Clock => "clock",
         RowKind::Contract => "contract",
         RowKind::Held => "held",
+        RowKind::Seen => "seen",
         RowKind::Label => "label",
         RowKind::Window => "window",
         RowKind::Alert => "alert",

@@ -41,6 +41,7 @@ impl Engine {
             contracts: Contracts::default(),
             media: std::collections::BTreeMap::new(),
             dialogs: crate::dialogs::Dialogs::new(seed),
+            firsts: crate::firsts::Firsts::new(seed),
             foreign: 0,
             remote_names: RemoteNames::new(seed),
             store_sizes: Vec::new(),

@@ -117,6 +117,9 @@ impl Engine {
         let holds = !exposures.is_empty() || !serves.is_empty();
         seen.amounts.served_bytes = if served && holds { bytes } else { 0 };
         self.count(&seen, output);
+        if matches!(part, Part::Unexpected(..)) {
+            self.first_answer(sent, &seen, output);
+        }
         seen.subject = Subject::Expose;
         for (exposure, slot) in exposures {
             self.totals
@@ -133,6 +136,7 @@ impl Engine {
             seen.held = self.holdings.held_of(slot, exposure.store);
             seen.exposed_bytes_so_far = exposure.bytes_so_far;
             seen.exposed_records_so_far = exposure.records_so_far;
+            seen.new_destination = self.first_destination(&seen, output);
             self.count(&seen, output);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{Dicom, Flow};
-use crate::rule::AppProtocol;
+use crate::rule::{AppProtocol, First};
 
 impl Engine {
     pub(super) fn associated(&mut self, dicom: &Dicom, output: &mut Output) {
@@ -21,6 +21,8 @@ impl Engine {
             seen.why = Some(asks_to_send(&seen, title, &dicom.calling));
             seen.amounts.dicom_moves = *moves;
             self.count(&seen, output);
+            let numbers = (u64::from(seen.ae_title.0), 0);
+            self.first(First::AeTitle, numbers, |_| title.clone(), &seen, output);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::event::{
     Actor, Event, Fact, Fork, Gap, GapKind, Name, Opener, Pass, Place, Read, Restore, Row, Sender,
     Sent, Setup, Stamp, Stamped, Wrote,
 };
+use crate::firsts::Firsts;
 use crate::hold::{HOLD_LIFE, Holdings};
 use crate::key::Key;
 use crate::lineage::{Lineage, Member, Moved, RunKey};
@@ -31,6 +32,7 @@ use crate::who::is_who;
 
 mod balances;
 mod build;
+mod firsts;
 mod judges;
 mod knows;
 mod learns;
@@ -64,6 +66,7 @@ pub struct Engine {
     /// File systems that can be taken away, by number.
     media: BTreeMap<u64, Name>,
     dialogs: Dialogs,
+    firsts: Firsts,
     /// Names that others chose: domains that were looked up, titles.
     foreign: usize,
     remote_names: RemoteNames,
@@ -144,6 +147,7 @@ impl Engine {
         self.holdings.changed.gone.clear();
         self.holdings.take_changed_runs();
         self.holdings.labels.changed.clear();
+        self.firsts.take_changed();
         for tally in &mut self.tallies {
             tally.take_changed();
         }
@@ -209,6 +213,11 @@ impl Engine {
                         self.deadlines.remind(next, Due::Label(slot));
                     }
                 }
+                Due::Firsts => {
+                    if let Some(next) = self.firsts.expire(at) {
+                        self.deadlines.remind(next, Due::Firsts);
+                    }
+                }
                 Due::Round => self.end_of_round(output),
             }
         }
@@ -228,6 +237,11 @@ impl Engine {
                 crate::names::NAMES_LIMIT as u64,
             ),
             ("sessions", runs as u64, crate::hold::RUNS_LIMIT as u64),
+            (
+                "firsts",
+                self.firsts.len() as u64,
+                crate::firsts::FIRSTS_LIMIT as u64,
+            ),
             ("labels", labels as u64, crate::hold::LABELS_LIMIT as u64),
             ("files", seen as u64, crate::hold::SEEN_LIMIT as u64),
             (

@@ -41,6 +41,7 @@ impl Engine {
         seen.estimated = read.estimated;
         seen.held = self.holdings.held_of(slot, store);
         self.count(&seen, output);
+        self.first_reader(&seen, output);
     }
 
     /// Whoever opens it looks where nobody has a reason to look.

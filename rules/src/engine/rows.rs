@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{Actor, Due, Engine, Key, Length, Name, NameId, Row, RunKey, Stamp, Tally, unreadable};
 use crate::alert::{Alert, Phase, Watch};
 use crate::event::{FileId, RowKind};
+use crate::firsts::Seen;
 use crate::hold::{Contents, HOLD_LIFE, Kept, Label, RunNo};
 use crate::output::{AlertState, Evidence, Output, Rows, Transition};
-use crate::rule::{KeyField, Measure};
+use crate::rule::{First, KeyField, Measure};
 use crate::tally::Count;
 
 #[derive(Serialize, Deserialize)]
@@ -21,6 +22,13 @@ struct ContractRow {
     name: Name,
     /// Each `2026-11-23` with its bytes.
     days: Vec<(String, u64)>,
+}
+
+/// What was seen; without a name, since when it learns.
+#[derive(Serialize, Deserialize)]
+struct SeenRow {
+    what: Option<(First, Name)>,
+    seen: Seen,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,7 +76,28 @@ impl Engine {
         self.label_rows(&mut rows);
         self.window_rows(&mut rows);
         self.alert_rows(&mut rows);
+        self.seen_rows(&mut rows);
         rows
+    }
+
+    fn seen_rows(&mut self, rows: &mut Rows) {
+        let (since, changed) = self.firsts.take_changed();
+        let since = since.map(|since| {
+            let seen = Seen {
+                first: since,
+                last: since,
+            };
+            (None, Some(seen))
+        });
+        let changed = changed.into_iter().map(|(what, seen)| (Some(what), seen));
+        rows.extend(since.into_iter().chain(changed).map(|(what, seen)| Row {
+            kind: RowKind::Seen,
+            id: what.as_ref().map_or_else(
+                || "since".to_owned(),
+                |(first, name)| format!("{first} {name}"),
+            ),
+            body: seen.map(|seen| text(&SeenRow { what, seen })),
+        }));
     }
 
     /// The clock's row: there is one.
@@ -261,6 +290,7 @@ impl Engine {
             RowKind::Label => self.restore_label(body, shift).map(|()| true),
             RowKind::Window => self.restore_window(body, shift),
             RowKind::Alert => self.restore_alert(body, shift, output),
+            RowKind::Seen => self.restore_seen(body, shift).map(|()| true),
         };
         if !matches!(used, Ok(true)) {
             self.pending_rows.push(Row {
@@ -306,6 +336,24 @@ impl Engine {
         let days: Result<_, serde_json::Error> = row.days.into_iter().map(day).collect();
         let known = &self.config.contracts;
         Ok(self.contracts.restore(known, &row.name, days?))
+    }
+
+    fn restore_seen(&mut self, body: &str, shift: i64) -> Result<(), serde_json::Error> {
+        let SeenRow { what, seen } = serde_json::from_str(body)?;
+        let seen = Seen {
+            first: seen.first.plus(shift),
+            last: seen.last.plus(shift),
+        };
+        let Some(what) = what else {
+            self.firsts.restore_since(seen.first);
+            return Ok(());
+        };
+        let was_empty = self.firsts.is_empty();
+        self.firsts.restore(what, seen);
+        if was_empty && let Some(next) = self.firsts.next() {
+            self.deadlines.remind(next, Due::Firsts);
+        }
+        Ok(())
     }
 
     /// Session runs end with the boot: their processes are gone, and their ids are used again.

@@ -15,6 +15,7 @@ mod dns_names;
 mod exposed_bytes;
 mod exposed_records;
 mod files_read;
+mod first_seen;
 mod gap;
 mod hl7_messages;
 mod icmp_bytes;
@@ -50,6 +51,7 @@ pub const MEASURES: &[Definition] = &[
     dicom_moves::DEFINITION,
     dicom_stores::DEFINITION,
     hl7_messages::DEFINITION,
+    first_seen::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.

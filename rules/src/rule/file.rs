@@ -6,7 +6,7 @@ use std::fmt;
 use globset::GlobMatcher;
 
 use super::limit::{limit, needs};
-use super::words::{APP_PROTOCOLS, GAP_KINDS, KEY_FIELDS, SCOPES, SEVERITIES};
+use super::words::{APP_PROTOCOLS, FIRSTS, GAP_KINDS, KEY_FIELDS, SCOPES, SEVERITIES};
 use super::{KeyField, Limit, Rule, Where};
 use crate::config::glob::{name_glob, path_glob};
 use crate::event::{Name, SECOND};
@@ -162,6 +162,8 @@ fn select(at: At<'_>) -> Option<Where> {
         })),
         ae_title: list(fields.optional("ae-title", |at| at.list(names))),
         ae_named: fields.optional("ae-named", answer),
+        first: list(fields.optional("first", |at| at.list(|at| at.word("first", &FIRSTS)))),
+        new_destination: fields.optional("new-destination", answer),
         on_store_host: fields
             .optional("stores", |at| at.word("choice", &[("any", ())]))
             .is_some(),
@@ -185,6 +187,7 @@ impl fmt::Display for Where {
             ("sensor", joined(&self.sensor)),
             ("app-protocol", joined(&self.app_protocol)),
             ("ae-title", globs(&self.ae_title)),
+            ("first", joined(&self.first)),
         ];
         let lists = lists.iter().filter(|(_, values)| !values.is_empty());
         let mut written: Vec<String> = lists
@@ -195,6 +198,7 @@ impl fmt::Display for Where {
             ("below", self.below),
             ("reader", self.reader),
             ("ae-named", self.ae_named),
+            ("new-destination", self.new_destination),
         ];
         let answers = answers
             .iter()

@@ -198,13 +198,15 @@ pub(super) fn needs(
 fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
     let sent = matches!(watches, Watches::Sent | Watches::Exposed);
     let gaps = watches == Watches::Gaps;
-    let medical = watches == Watches::Medical;
-    let leaves =
-        sent || medical || matches!(watches, Watches::Wire | Watches::Lookups | Watches::Icmp);
-    let somebody = !gaps && (sent || !leaves);
+    let (medical, firsts) = (watches == Watches::Medical, watches == Watches::Firsts);
+    let leaves = sent
+        || medical
+        || firsts
+        || matches!(watches, Watches::Wire | Watches::Lookups | Watches::Icmp);
+    let somebody = !gaps && (sent || firsts || !leaves);
     let of_store = matches!(
         watches,
-        Watches::Exposed | Watches::Read | Watches::Media | Watches::Memory
+        Watches::Exposed | Watches::Read | Watches::Media | Watches::Memory | Watches::Firsts
     );
     let given = [
         ("scope", !select.scope.is_empty(), leaves),
@@ -215,9 +217,23 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
         ("destination", !select.destination.is_empty(), leaves),
         ("serves", select.serves.is_some(), sent),
         ("below", select.below.is_some(), watches == Watches::Read),
-        ("reader", select.reader.is_some(), somebody && !sent),
+        (
+            "reader",
+            select.reader.is_some(),
+            somebody && !sent && !firsts,
+        ),
         ("app-protocol", !select.app_protocol.is_empty(), sent),
-        ("ae-title", !select.ae_title.is_empty(), sent || medical),
+        (
+            "ae-title",
+            !select.ae_title.is_empty(),
+            sent || medical || firsts,
+        ),
+        ("first", !select.first.is_empty(), firsts),
+        (
+            "new-destination",
+            select.new_destination.is_some(),
+            watches == Watches::Exposed,
+        ),
         ("ae-named", select.ae_named.is_some(), medical),
         ("gap", !select.gap.is_empty(), gaps),
         ("sensor", !select.sensor.is_empty(), gaps),

@@ -82,6 +82,10 @@ pub struct Where {
     pub ae_title: Vec<GlobMatcher>,
     /// `yes`: a contract names the title; `no`: there are contracts that name titles, and none names this one.
     pub ae_named: Option<bool>,
+    /// What is seen for the first time.
+    pub first: Vec<First>,
+    /// `yes`: only what goes to a destination that store data went to for the first time within seven days; `no`: all else.
+    pub new_destination: Option<bool>,
     /// Only on a host with stores (`stores: any`).
     pub on_store_host: bool,
 }
@@ -96,6 +100,24 @@ pub enum AppProtocol {
     Dicom,
     /// HL7 version 2 in MLLP frames: results and orders.
     Hl7,
+}
+
+/// What can be seen for the first time.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum First {
+    /// An address beyond the hospital that store data goes to, outside of contracts.
+    Destination,
+    /// A program that reads a store.
+    Exe,
+    /// A user who reads a store.
+    User,
+    /// A port of a data service that answers somebody outside of contracts.
+    Port,
+    /// A DICOM title that objects shall go to.
+    AeTitle,
 }
 
 /// Where a byte goes. `Contract` beats all.
@@ -144,6 +166,8 @@ pub enum KeyField {
     Sensor,
     /// DICOM title that objects shall be moved to.
     AeTitle,
+    /// Port of this host.
+    Port,
 }
 
 /// How much of what, over how long, is too much.
@@ -221,6 +245,8 @@ pub enum Measure {
     DicomStores,
     /// HL7 messages that left.
     Hl7Messages,
+    /// Things that were not seen in the last 30 days.
+    FirstSeen,
 }
 
 impl Measure {
@@ -249,6 +275,7 @@ impl Measure {
             Self::DicomMoves => "moves",
             Self::DicomStores => "objects",
             Self::Hl7Messages => "messages",
+            Self::FirstSeen => "times",
         }
     }
 }

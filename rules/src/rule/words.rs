@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AppProtocol, KeyField, Measure, Scope, Severity};
+use super::{AppProtocol, First, KeyField, Measure, Scope, Severity};
 use crate::event::GapKind;
 use crate::output::AlertState;
 
@@ -55,10 +55,12 @@ pub enum Watches {
     Memory,
     /// What medical systems ask of each other.
     Medical,
+    /// What was never seen before.
+    Firsts,
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 21] = [
+pub const MEASURES: [MeasureWord; 22] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -185,19 +187,19 @@ pub const MEASURES: [MeasureWord; 21] = [
         unit: Unit::Count,
         watches: Watches::Medical,
     },
+    MeasureWord {
+        name: "first-seen",
+        measure: Measure::FirstSeen,
+        unit: Unit::Count,
+        watches: Watches::Firsts,
+    },
 ];
 
 /// Measures of the design that this version has not.
-pub const MEASURES_LATER: [&str; 5] = [
-    "records-read",
-    "staged-bytes",
-    "send-ratio",
-    "first-seen",
-    "budget-burn",
-];
+pub const MEASURES_LATER: [&str; 4] = ["records-read", "staged-bytes", "send-ratio", "budget-burn"];
 
 /// All key fields: what users type, which, and what it is.
-pub const KEY_FIELDS: [(&str, KeyField, &str); 12] = [
+pub const KEY_FIELDS: [(&str, KeyField, &str); 13] = [
     ("store", KeyField::Store, "a protected data set"),
     (
         "session",
@@ -238,6 +240,11 @@ pub const KEY_FIELDS: [(&str, KeyField, &str); 12] = [
         KeyField::AeTitle,
         "DICOM title of the other end; of a move, of whom objects shall go to",
     ),
+    (
+        "port",
+        KeyField::Port,
+        "port of this host that answered for the first time",
+    ),
 ];
 
 /// All scopes.
@@ -251,6 +258,15 @@ pub const SCOPES: [(&str, Scope); 4] = [
 /// All medical protocols.
 pub const APP_PROTOCOLS: [(&str, AppProtocol); 2] =
     [("dicom", AppProtocol::Dicom), ("hl7", AppProtocol::Hl7)];
+
+/// All that can be seen for the first time.
+pub const FIRSTS: [(&str, First); 5] = [
+    ("destination", First::Destination),
+    ("exe", First::Exe),
+    ("user", First::User),
+    ("port", First::Port),
+    ("ae-title", First::AeTitle),
+];
 
 /// All severities.
 pub const SEVERITIES: [(&str, Severity); 3] = [
@@ -325,6 +341,18 @@ impl Watches {
             Self::Icmp => &[K::Destination, K::Network, K::Host],
             Self::Media | Self::Memory => &[K::Store, K::Session, K::Exe, K::User, K::Host],
             Self::Medical => &[K::AeTitle, K::Destination, K::Peer, K::Network, K::Host],
+            Self::Firsts => &[
+                K::Store,
+                K::Session,
+                K::Exe,
+                K::User,
+                K::Destination,
+                K::Peer,
+                K::Network,
+                K::Port,
+                K::AeTitle,
+                K::Host,
+            ],
             Self::Gaps => &[K::Sensor, K::Host],
             Self::Wire => &[
                 K::Destination,
@@ -380,6 +408,14 @@ impl AppProtocol {
     }
 }
 
+impl First {
+    /// What users type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_in(&FIRSTS, self)
+    }
+}
+
 impl Severity {
     /// What users type.
     #[must_use]
@@ -418,6 +454,7 @@ shown_by_name!(
     KeyField,
     Scope,
     AppProtocol,
+    First,
     Severity,
     GapKind,
     AlertState
@@ -445,6 +482,7 @@ mod tests {
             .for_each(|(name, field, _)| check(name, field));
         SCOPES.iter().for_each(|(name, word)| check(name, word));
         SEVERITIES.iter().for_each(|(name, word)| check(name, word));
+        FIRSTS.iter().for_each(|(name, word)| check(name, word));
         APP_PROTOCOLS
             .iter()
             .for_each(|(name, word)| check(name, word));

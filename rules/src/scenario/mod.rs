@@ -7,6 +7,7 @@
 //! ```text
 //! at 0s  session login:alice reads ekg 40 MB/s in files of 1 MB for 60s
 //! at 0s  session unit:nginx.service as /usr/sbin/nginx user www-data serves 10.1.2.3 5 MB/s for 1h
+//! at 0s  session unit:elasticsearch.service serves 203.0.113.9 5 MB/s for 1h port 9200
 //! at 0s  session login:alice reads below ekg 40 MB/s for 60s
 //! at 60s session login:alice sends 203.0.113.9:443 900 KB repeat 1000 every 2s
 //! at 14h session unit:restic.service reads ekg 20 GB in files of 20 MB repeat 22 every 1d on workdays jitter 20m vary 30 %
@@ -166,8 +167,8 @@ pub enum Act {
         who: From,
         /// To whom; port 0 where the other side opened the connection.
         to: SocketAddr,
-        /// The other side opened the connection.
-        served: bool,
+        /// The port on which the other side opened the connection, if it did.
+        served: Option<u16>,
         /// How much.
         flow: Amount,
     },

@@ -12,6 +12,8 @@ use crate::yaml::nearest;
 const EVENT_LIMIT: u64 = 20_000_000;
 /// Files that one line may read at one moment: its events are made together, 250 bytes each.
 const FILES_AT_ONCE_LIMIT: u64 = 200_000;
+/// Where services of a scenario listen unless it says `port`.
+pub(super) const SERVED: u16 = 8_000;
 /// One event of a rate covers so long, as sensors drain.
 pub(super) const TICK: i64 = SECOND / 4;
 
@@ -289,11 +291,18 @@ impl Words<'_> {
         } else {
             self.socket()?
         };
+        let (flow, _) = self.flow(None)?;
+        let port = if served && self.take("port") {
+            let Count(port) = self.parse("a port")?;
+            u16::try_from(port).unwrap_or(u16::MAX)
+        } else {
+            SERVED
+        };
         Ok(Act::Send {
             who,
             to,
-            served,
-            flow: self.flow(None)?.0,
+            served: served.then_some(port),
+            flow,
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::chance::Chance;
-use super::parse::TICK;
+use super::parse::{SERVED, TICK};
 use super::world::World;
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
 use crate::event::{
@@ -224,7 +224,11 @@ impl<'a> Player<'a> {
                 remote,
                 moves,
             } => told.push(Event::Fact(Fact::Dicom(Dicom {
-                flow: conversation(Sender::Unknown, *remote, remote.port() == 0),
+                flow: conversation(
+                    Sender::Unknown,
+                    *remote,
+                    (remote.port() == 0).then_some(SERVED),
+                ),
                 calling: calling.clone(),
                 called: called.clone(),
                 stores: 0,
@@ -377,7 +381,7 @@ fn read(
 }
 
 /// Ports of this host are aggregated over, as the sensors do, but for the port of a service.
-fn conversation(sender: Sender, remote: SocketAddr, served: bool) -> Flow {
+fn conversation(sender: Sender, remote: SocketAddr, served: Option<u16>) -> Flow {
     let here = match (sender, remote) {
         (Sender::Host(host), _) => host,
         (Sender::Actor(_) | Sender::Unknown, SocketAddr::V4(_)) => {
@@ -387,10 +391,9 @@ fn conversation(sender: Sender, remote: SocketAddr, served: bool) -> Flow {
             IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 4))
         }
     };
-    let (port, opener) = if served {
-        (8_000, Opener::Remote)
-    } else {
-        (0, Opener::Local)
+    let (port, opener) = match served {
+        Some(port) => (port, Opener::Remote),
+        None => (0, Opener::Local),
     };
     Flow {
         protocol: Protocol::Tcp,

@@ -1,0 +1,243 @@
+//! What was never seen before: where store data goes to, who reads which store, which data ports answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{Name, Stamp};
+use crate::map::{Map, map};
+use crate::rule::First;
+use crate::units::DAY;
+
+/// Things that are remembered; at the limit new ones are neither told nor kept, and are counted.
+pub const FIRSTS_LIMIT: usize = 16_384;
+/// Forgotten after so long without being seen, nanoseconds: then it is the first time again.
+const LIFE: i64 = 30 * DAY;
+/// In the first week after it was installed nearly everything is seen for the first time.
+const LEARNING: i64 = 7 * DAY;
+/// What was first seen within this long is new.
+const NEW: i64 = 7 * DAY;
+/// What is seen on and on is written down once in so long.
+const NOTED: i64 = DAY;
+
+/// What was seen, and when.
+#[derive(Debug)]
+pub struct Firsts {
+    since: Option<Stamp>,
+    known: BTreeMap<(First, Name), Seen>,
+    /// Numbers of what was noted lately, so that nothing is put into words for each read.
+    lately: Map<(First, u64, u64), Stamp>,
+    changed: BTreeSet<(First, Name)>,
+    since_changed: bool,
+    /// What did not fit.
+    pub refused: u64,
+}
+
+/// When something was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Seen {
+    /// First.
+    pub first: Stamp,
+    /// Last, to within a day.
+    pub last: Stamp,
+}
+
+impl Firsts {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            since: None,
+            known: BTreeMap::new(),
+            lately: map(seed),
+            changed: BTreeSet::new(),
+            since_changed: false,
+            refused: 0,
+        }
+    }
+
+    /// It is seen; whether for the first time in a month. `numbers`: the same for the same name, this run.
+    pub fn see(
+        &mut self,
+        first: First,
+        numbers: (u64, u64),
+        at: Stamp,
+        name: impl FnOnce() -> Name,
+    ) -> bool {
+        let numbers = (first, numbers.0, numbers.1);
+        if let Some(noted) = self.lately.get(&numbers)
+            && at.since(*noted) < NOTED
+        {
+            return false;
+        }
+        if self.lately.len() >= FIRSTS_LIMIT {
+            self.lately.clear();
+        }
+        self.lately.insert(numbers, at);
+        self.note((first, name()), at)
+    }
+
+    fn note(&mut self, what: (First, Name), at: Stamp) -> bool {
+        if self.since.is_none() {
+            (self.since, self.since_changed) = (Some(at), true);
+        }
+        let is_known = self.known.contains_key(&what);
+        if !is_known && self.known.len() >= FIRSTS_LIMIT {
+            self.refused += 1;
+            return false;
+        }
+        let new = Seen {
+            first: at,
+            last: at,
+        };
+        self.known.entry(what.clone()).or_insert(new).last = at;
+        let port = what.0 == First::Port;
+        self.changed.insert(what);
+        // A port that answers is wrong from the first day on; the rest has to be learnt.
+        !is_known && (port || !self.is_learning(at))
+    }
+
+    /// Whether it was first seen a short while ago.
+    #[must_use]
+    pub fn is_new(&self, first: First, name: &Name, at: Stamp) -> bool {
+        let seen = self.known.get(&(first, name.clone()));
+        let is_new = |seen: &Seen| at.since(seen.first) < NEW && !self.is_learning(seen.first);
+        seen.is_some_and(is_new)
+    }
+
+    fn is_learning(&self, at: Stamp) -> bool {
+        self.since.is_none_or(|since| at.since(since) < LEARNING)
+    }
+
+    /// Forgets what was not seen for long; when to look again.
+    pub fn expire(&mut self, at: Stamp) -> Option<Stamp> {
+        let changed = &mut self.changed;
+        self.known.retain(|what, seen| {
+            let is_over = at.since(seen.last) >= LIFE;
+            if is_over {
+                changed.insert(what.clone());
+            }
+            !is_over
+        });
+        self.lately.retain(|_, noted| at.since(*noted) < NOTED);
+        self.next()
+    }
+
+    /// When the first of them may be forgotten.
+    #[must_use]
+    pub fn next(&self) -> Option<Stamp> {
+        let last = self.known.values().map(|seen| seen.last).min()?;
+        Some(last.plus(LIFE))
+    }
+
+    /// How many are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Since when it learns, if that was not taken yet, and what changed since the last call; without a time = forgotten.
+    #[allow(clippy::type_complexity, reason = "two lists that are written down")]
+    pub fn take_changed(&mut self) -> (Option<Stamp>, Vec<((First, Name), Option<Seen>)>) {
+        let since = self
+            .since
+            .filter(|_| std::mem::take(&mut self.since_changed));
+        let changed = std::mem::take(&mut self.changed);
+        let seen = |what: (First, Name)| {
+            let seen = self.known.get(&what).copied();
+            (what, seen)
+        };
+        (since, changed.into_iter().map(seen).collect())
+    }
+
+    /// An earlier run learnt since then.
+    pub fn restore_since(&mut self, since: Stamp) {
+        self.since = Some(self.since.map_or(since, |present| present.min(since)));
+    }
+
+    /// An earlier run saw this.
+    pub fn restore(&mut self, what: (First, Name), seen: Seen) {
+        if self.known.len() < FIRSTS_LIMIT {
+            self.known.insert(what, seen);
+        }
+    }
+}
+
+/// What services of data listen on, and what they are, as IANA and their makers say.
+const DATA_PORTS: [(u16, &str); 20] = [
+    (104, "DICOM"),
+    (445, "SMB"),
+    (873, "rsync"),
+    (1433, "SQL Server"),
+    (1521, "Oracle"),
+    (2049, "NFS"),
+    (2575, "HL7"),
+    (2761, "DICOM"),
+    (3306, "MySQL"),
+    (4242, "Orthanc's DICOM"),
+    (5432, "PostgreSQL"),
+    (5984, "CouchDB"),
+    (6379, "Redis"),
+    (8042, "Orthanc's REST"),
+    (8086, "InfluxDB"),
+    (9042, "Cassandra"),
+    (9200, "Elasticsearch"),
+    (11112, "DICOM"),
+    (11211, "memcached"),
+    (27017, "MongoDB"),
+];
+
+/// What usually listens on a port, if that is a service of data.
+#[must_use]
+pub fn data_port(port: u16) -> Option<&'static str> {
+    let place = DATA_PORTS.binary_search_by_key(&port, |(port, _)| *port);
+    place.ok().map(|place| DATA_PORTS[place].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn see(firsts: &mut Firsts, first: First, number: u64, at: i64) -> bool {
+        firsts.see(first, (number, 0), Stamp(at), || number.to_string().into())
+    }
+
+    #[test]
+    fn what_is_seen_once_a_month_is_told_once() {
+        let mut firsts = Firsts::new(1);
+        assert!(!see(&mut firsts, First::Destination, 1, 0), "it learns");
+        assert!(see(&mut firsts, First::Port, 9_200, 0), "not of ports");
+        assert!(see(&mut firsts, First::Destination, 2, 8 * DAY));
+        assert!(firsts.is_new(First::Destination, &"2".into(), Stamp(9 * DAY)));
+        assert!(!firsts.is_new(First::Destination, &"1".into(), Stamp(DAY)));
+        for day in 1..100 {
+            assert!(!see(&mut firsts, First::Port, 9_200, day * DAY));
+        }
+        let next = firsts.expire(Stamp(100 * DAY));
+        assert_eq!((firsts.len(), next), (1, Some(Stamp(129 * DAY))));
+        assert!(see(&mut firsts, First::Destination, 2, 100 * DAY));
+    }
+
+    #[test]
+    fn at_the_limit_nothing_is_told_and_it_is_counted() {
+        let mut firsts = Firsts::new(1);
+        see(&mut firsts, First::Exe, 0, 0);
+        for number in 1..2 * FIRSTS_LIMIT as u64 {
+            let told = see(&mut firsts, First::Destination, number, 8 * DAY);
+            assert_eq!(told, number < FIRSTS_LIMIT as u64);
+        }
+        assert_eq!(firsts.refused, FIRSTS_LIMIT as u64);
+        assert!(firsts.lately.len() <= FIRSTS_LIMIT);
+    }
+
+    #[test]
+    fn ports_are_in_order() {
+        assert!(DATA_PORTS.is_sorted_by_key(|(port, _)| *port));
+        assert_eq!(data_port(9_200), Some("Elasticsearch"));
+        assert_eq!(data_port(22), None);
+    }
+}
