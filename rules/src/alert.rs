@@ -58,6 +58,9 @@ pub struct Alert {
     pub size: u32,
     /// It fired, and no person has settled it.
     pub case_open: bool,
+    /// When a person settled it: what was told then stays told until its windows are empty.
+    #[serde(default)]
+    pub settled: Option<Stamp>,
     /// Per limit: the tally's total up to which everything was told.
     pub told: Vec<u64>,
     /// Who, and where to.
@@ -192,6 +195,7 @@ impl Watch {
             value: 0,
             size: 1,
             case_open: false,
+            settled: None,
             told: vec![0; limits],
             trail: None,
             quiet: vec![0; limits],
@@ -220,13 +224,23 @@ impl Watch {
         }
     }
 
-    /// The oldest case whose flow has stopped makes room: a flood of small cases must not hide the next leak.
+    /// The slot of the alert that has this id.
+    #[must_use]
+    pub fn named(&self, id: &str) -> Option<u32> {
+        let mut alerts = self.alerts();
+        alerts
+            .find(|(_, alert)| alert.id == id)
+            .map(|(slot, _)| slot)
+    }
+
+    /// The oldest case whose flow has stopped makes room, a settled one first: a flood of small cases must not hide the next
+    /// leak.
     fn forget_idle(&mut self) -> Option<()> {
         self.refused += 1;
         let idle = self
             .alerts()
             .filter(|(_, alert)| alert.phase == Phase::Idle)
-            .min_by_key(|(_, alert)| alert.since);
+            .min_by_key(|(_, alert)| (alert.case_open, alert.since));
         let slot = idle.map(|(slot, _)| slot)?;
         self.close(slot);
         Some(())
@@ -246,18 +260,23 @@ impl Alert {
         self.phase = Phase::Firing(at);
         self.since = at;
         self.size = 1;
-        self.case_open = true;
+        (self.case_open, self.settled) = (true, None);
         self.quiet = vec![0; totals.len()];
         self.told = totals;
     }
 
-    /// When it ends if nothing more comes.
+    /// When it ends if nothing more comes; a settled one is forgotten when nothing of what it told is in a window.
     #[must_use]
-    pub fn deadline(&self, hold: i64, quiet: i64) -> Option<Stamp> {
+    pub fn deadline(&self, rule: &Rule) -> Option<Stamp> {
         match self.phase {
-            Phase::Pending(since) => Some(since.plus(hold)),
-            Phase::Firing(since) => Some(since.plus(quiet)),
-            Phase::Idle => None,
+            Phase::Pending(since) => Some(since.plus(rule.hold)),
+            Phase::Firing(since) => Some(since.plus(rule.quiet)),
+            Phase::Idle => {
+                let windows = rule.limits.iter().map(|limit| limit.window);
+                let longest = windows.max().unwrap_or(0);
+                // A window covers up to a sixtieth more.
+                Some(self.settled?.plus(longest.saturating_add(longest / 60)))
+            }
         }
     }
 

@@ -77,6 +77,8 @@ pub enum Event {
     },
     /// Data was lost, or cannot be seen.
     Gap(Gap),
+    /// A person settled a case.
+    Settle(Settle),
     /// A row from an earlier run, fed back before anything else.
     Restore(Restore),
     /// New configuration and rules. Boxed: it is rare and large.
@@ -520,6 +522,27 @@ pub enum GapKind {
     LowerRung,
     /// Something that is protected can be reached by a way that the rung does not see.
     Unseen,
+}
+
+/// What a person found out about an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// The alert's id.
+    pub id: String,
+    /// What it was.
+    pub verdict: Verdict,
+}
+
+/// What an alert turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Data was stolen.
+    Theft,
+    /// The transfer was meant.
+    Allowed,
+    /// Somebody tried the alarm.
+    Test,
 }
 
 /// A row of an earlier run. Times in it are that run's stamps.

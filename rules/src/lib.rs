@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod backstop;
 pub mod bucket;
+pub mod case;
 mod compile;
 pub mod config;
 pub mod contracts;
@@ -22,6 +23,7 @@ pub mod observation;
 pub mod output;
 pub mod pack;
 pub mod problem;
+pub mod proposal;
 pub mod remote_names;
 pub mod rule;
 pub mod scenario;

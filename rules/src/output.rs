@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Name, Row, Stamp};
+use crate::event::{Name, Row, Stamp, Verdict};
 use crate::rule::{KeyField, Measure, Scope, Severity};
 
 /// What one step brought.
@@ -10,6 +10,19 @@ use crate::rule::{KeyField, Measure, Scope, Severity};
 pub struct Output {
     /// Changes of alerts, in order.
     pub transitions: Vec<Transition>,
+    /// Cases that were closed.
+    pub settled: Vec<Settled>,
+}
+
+/// A case that a person settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The rule.
+    pub rule: Name,
+    /// The alert's id.
+    pub id: String,
+    /// What it was.
+    pub verdict: Verdict,
 }
 
 /// An alert changed its state, or was raised to a larger size.

@@ -200,6 +200,18 @@ pub(crate) fn show_actor(session: &Name, exe: &Name, user: &Name) -> String {
     }
 }
 
+/// Session, program and user of what [`show_actor`] shows; empty where it shows none.
+#[must_use]
+pub fn read_actor(shown: &str) -> [&str; 3] {
+    let Some((session, rest)) = shown.split_once(" (") else {
+        return [shown, "", ""];
+    };
+    let rest = rest.strip_suffix(')').unwrap_or(rest);
+    // A user's name has no comma, a program's path may.
+    let (exe, user) = rest.rsplit_once(", ").unwrap_or((rest, ""));
+    [session, exe, user]
+}
+
 fn show_destination(address: SocketAddr, name: Option<&Name>) -> String {
     let shown = if address.port() == 0 {
         address.ip().to_string()
@@ -215,6 +227,18 @@ fn show_destination(address: SocketAddr, name: Option<&Name>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actors_read_back() {
+        for [session, exe, user] in [
+            ["unit:a.service", "/usr/bin/a, b (c)", "alice"],
+            ["login:alice", "/usr/bin/curl", ""],
+            ["unknown", "", ""],
+        ] {
+            let shown = show_actor(&session.into(), &exe.into(), &user.into());
+            assert_eq!(read_actor(&shown), [session, exe, user]);
+        }
+    }
 
     #[test]
     fn what_is_large_is_found_however_late_it_comes() {

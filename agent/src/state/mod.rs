@@ -386,6 +386,7 @@ fn kind_named(name: &str) -> Option<RowKind> {
         RowKind::Label,
         RowKind::Window,
         RowKind::Alert,
+        RowKind::Seen,
     ]
     .into_iter()
     .find(|kind| kind_name(*kind) == name)

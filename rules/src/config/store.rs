@@ -224,7 +224,7 @@ pub fn render_stores(stores: &[Store]) -> String {
 }
 
 /// A double-quoted YAML scalar.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = "\"".to_owned();
     for character in text.chars() {
         match character {

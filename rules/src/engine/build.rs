@@ -192,11 +192,8 @@ impl Engine {
             };
             if let Some(new) = watch.alert_mut(slot) {
                 new.adopt(alert, limits, totals);
-                if let Some(deadline) = new.deadline(0, 0) {
-                    self.deadlines
-                        .remind(deadline.max(self.now), Due::Alert(rule, slot));
-                }
             }
+            self.remind_of(rule, slot);
         }
     }
 }

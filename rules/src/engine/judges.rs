@@ -1,6 +1,8 @@
 //! From what was seen to an alert: counting, limits, and the life of each alert.
 
 use super::*;
+use crate::event::Settle;
+use crate::output::Settled;
 
 impl Engine {
     pub(super) fn observe(
@@ -160,7 +162,7 @@ impl Engine {
         let Some(alert) = watch.alert(slot) else {
             return;
         };
-        let Some(deadline) = alert.deadline(watch.rule.hold, watch.rule.quiet) else {
+        let Some(deadline) = alert.deadline(&watch.rule) else {
             return;
         };
         if deadline > at {
@@ -170,13 +172,47 @@ impl Engine {
         match alert.phase {
             Phase::Pending(_) => self.end_of_hold(rule, slot, key, output),
             Phase::Firing(_) => {
-                if let Some(alert) = self.watches[rule as usize].alert_mut(slot) {
+                let watch = &mut self.watches[rule as usize];
+                if let Some(alert) = watch.alert_mut(slot) {
                     alert.phase = Phase::Idle;
                 }
                 self.tell(rule, key, AlertState::Resolved, output);
+                self.remind_of(rule, slot);
             }
-            Phase::Idle => {}
+            Phase::Idle => self.watches[rule as usize].close(slot),
         }
+    }
+
+    /// Looks at an alert again when it may have ended.
+    pub(super) fn remind_of(&mut self, rule: u32, slot: u32) {
+        let watch = &self.watches[rule as usize];
+        let alert = watch.alert(slot);
+        if let Some(deadline) = alert.and_then(|alert| alert.deadline(&watch.rule)) {
+            self.deadlines.remind(deadline, Due::Alert(rule, slot));
+        }
+    }
+
+    /// A person says what an alert was: its case is closed, and the next one needs the whole limit again. What was told stays
+    /// told.
+    pub(super) fn settle(&mut self, settle: &Settle, output: &mut Output) {
+        let watches = (0u32..).zip(&self.watches);
+        let mut named = watches.filter_map(|(rule, watch)| Some((rule, watch.named(&settle.id)?)));
+        let Some((rule, slot)) = named.next() else {
+            return;
+        };
+        let watch = &mut self.watches[rule as usize];
+        let name = watch.rule.name.clone();
+        let Some(alert) = watch.alert_mut(slot).filter(|alert| alert.case_open) else {
+            return;
+        };
+        (alert.case_open, alert.settled) = (false, Some(self.now));
+        self.alerts_changed.insert((rule, alert.key));
+        output.settled.push(Settled {
+            rule: name,
+            id: settle.id.clone(),
+            verdict: settle.verdict,
+        });
+        self.remind_of(rule, slot);
     }
 
     /// It fires if it still is over; else nothing was told but that it was pending.
@@ -185,7 +221,8 @@ impl Engine {
         let Some(alert) = watch.alert(slot) else {
             return;
         };
-        let (limit, threshold, case_open) = (alert.limit, alert.threshold, alert.case_open);
+        let (limit, threshold) = (alert.limit, alert.threshold);
+        let keeps = alert.case_open || alert.settled.is_some();
         let Counter { tally, length } = watch.counters[limit as usize];
         let tally = &self.tallies[tally as usize];
         let sum = tally.sum(&key, length, self.now);
@@ -198,7 +235,7 @@ impl Engine {
             return self.fire(rule, slot, key, output);
         }
         match self.watches[rule as usize].alert_mut(slot) {
-            Some(alert) if case_open => alert.phase = Phase::Idle,
+            Some(alert) if keeps => alert.phase = Phase::Idle,
             _ => self.watches[rule as usize].close(slot),
         }
     }

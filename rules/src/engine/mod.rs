@@ -41,7 +41,7 @@ mod lives;
 mod medical;
 mod moves;
 mod other_ways;
-mod rows;
+pub(crate) mod rows;
 mod tell;
 
 #[cfg(test)]
@@ -120,6 +120,7 @@ impl Engine {
             Event::Fact(fact) => self.fact(fact, output),
             Event::Clock { wall_offset } => self.clock(*wall_offset, output),
             Event::Gap(gap) => self.gap(gap, output),
+            Event::Settle(settle) => self.settle(settle, output),
             Event::Restore(Restore { row, shift }) => self.restore(row, *shift, output),
             Event::Reload(setup) => self.reload(setup, output),
             Event::Wake => {}

@@ -57,15 +57,15 @@ struct WindowRow {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AlertRow {
-    rule: Name,
-    by: Vec<KeyField>,
-    key: Vec<Name>,
+pub(crate) struct AlertRow {
+    pub(crate) rule: Name,
+    pub(crate) by: Vec<KeyField>,
+    pub(crate) key: Vec<Name>,
     key_hash: String,
-    measure: Measure,
+    pub(crate) measure: Measure,
     window: i64,
-    alert: Alert,
-    sessions: Vec<String>,
+    pub(crate) alert: Alert,
+    pub(crate) sessions: Vec<String>,
 }
 
 impl Engine {
@@ -438,7 +438,6 @@ impl Engine {
         let number = u32::try_from(rule).unwrap_or(u32::MAX);
         let totals = self.totals_of(number, &key);
         let watch = &mut self.watches[rule];
-        let (hold, quiet) = (watch.rule.hold, watch.rule.quiet);
         let Some(slot) = watch.open(key, self.now) else {
             return Ok(true);
         };
@@ -448,6 +447,7 @@ impl Engine {
         let mut old = row.alert;
         old.key = key;
         old.since = old.since.plus(shift);
+        old.settled = old.settled.map(|settled| settled.plus(shift));
         old.trail = old
             .trail
             .map(|trail| Box::new(trail.restore(row.sessions, shift)));
@@ -457,9 +457,7 @@ impl Engine {
             Phase::Idle => Phase::Idle,
         };
         alert.adopt(&old, limits, totals);
-        if let Some(deadline) = alert.deadline(hold, quiet) {
-            self.deadlines.remind(deadline, Due::Alert(number, slot));
-        }
+        self.remind_of(number, slot);
         Ok(true)
     }
 

@@ -188,7 +188,7 @@ impl Engine {
         let alerts = self.watches.iter().flat_map(|watch| {
             watch
                 .alerts()
-                .filter_map(|(_, alert)| alert.deadline(watch.rule.hold, watch.rule.quiet))
+                .filter_map(|(_, alert)| alert.deadline(&watch.rule))
         });
         alerts
             .chain(self.tallies.iter().filter_map(Tally::scan_deadline))

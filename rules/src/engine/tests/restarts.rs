@@ -211,3 +211,74 @@ fn what_was_told_before_a_restart_never_hides_what_comes_after() {
         "{told:?}"
     );
 }
+
+/// Settled: what was told stays told, a new alert needs the whole limit, and nothing of it stays for ever.
+#[test]
+fn a_settled_case_is_closed_and_its_bytes_stay_told() {
+    use crate::event::{Settle, Verdict};
+    let mut engine = engine();
+    let leak = [
+        (0, known(9)),
+        (0, read(9, 1, 1 << 30)),
+        (1, sent(9, "203.0.113.9:443", 1 << 30)),
+    ];
+    let mut output = Output::default();
+    for (at, event) in leak {
+        let stamped = Stamped {
+            at: Stamp(at),
+            event,
+        };
+        engine.step(&stamped, &mut output);
+    }
+    let fired = output.transitions.drain(..);
+    let fired: std::collections::BTreeSet<String> = fired
+        .filter(|told| told.state == AlertState::Firing)
+        .map(|told| told.id)
+        .collect();
+    assert!(!fired.is_empty());
+    let open = |engine: &Engine| -> u64 {
+        engine
+            .snapshot()
+            .rules
+            .iter()
+            .map(|rule| rule.cases_open)
+            .sum()
+    };
+    assert_eq!(open(&engine), fired.len() as u64);
+    for id in &fired {
+        let settle = Event::Settle(Settle {
+            id: id.clone(),
+            verdict: Verdict::Test,
+        });
+        let stamped = Stamped {
+            at: Stamp(2),
+            event: settle,
+        };
+        engine.step(&stamped, &mut output);
+        engine.step(&stamped, &mut output);
+    }
+    assert_eq!(output.settled.len(), fired.len(), "each once");
+    assert_eq!(open(&engine), 0);
+    // One byte more is no new alert: what was told is not counted again.
+    let day = crate::units::DAY;
+    assert_eq!(
+        run(&mut engine, &[(day / 2, sent(9, "203.0.113.9:443", 1))])
+            .iter()
+            .filter(|told| told.state == AlertState::Firing && &*told.rule == "leaves")
+            .count(),
+        0
+    );
+    run(
+        &mut engine,
+        &[
+            (40 * day, Event::Exit { actor: actor(9) }),
+            (100 * day, Event::Wake),
+        ],
+    );
+    assert!(
+        engine
+            .watches
+            .iter()
+            .all(|watch| watch.alerts().count() == 0)
+    );
+}
