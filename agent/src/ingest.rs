@@ -216,6 +216,7 @@ impl Running {
         let due = clock::boottime().since(self.saved) >= self.ingest.save;
         if due {
             self.look_at_clock();
+            self.take_requests();
         }
         if due || (!self.output.transitions.is_empty() && !self.failing) {
             self.save();
@@ -227,6 +228,31 @@ impl Running {
         if (wall_offset - self.wall_offset).abs() >= DRIFT {
             self.wall_offset = wall_offset;
             self.take(vec![Event::Clock { wall_offset }]);
+        }
+    }
+
+    /// What people asked for through the state file is an event like any other. An answer that a crash swallows is given at
+    /// the next start: a case is settled once.
+    fn take_requests(&mut self) {
+        let requests = match self.ingest.state.requests() {
+            Ok(requests) if requests.is_empty() => return,
+            Ok(requests) => requests,
+            Err(error) => return tracing::error!(%error, "requests cannot be read"),
+        };
+        let events = requests
+            .iter()
+            .map(|(_, settle)| Event::Settle(settle.clone()));
+        self.take(events.collect());
+        self.save();
+        let settled = std::mem::take(&mut self.output.settled);
+        for case in &settled {
+            tracing::info!(rule = %case.rule, id = case.id, verdict = ?case.verdict, "case settled");
+        }
+        for (number, settle) in requests {
+            let done = settled.iter().any(|case| case.id == settle.id);
+            if let Err(error) = self.ingest.state.answer(number, done) {
+                tracing::error!(%error, "a request cannot be answered");
+            }
         }
     }
 

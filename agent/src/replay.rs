@@ -44,6 +44,7 @@ impl<'a> Player<'a> {
             self.engine.drop_rows();
         }
         self.engine.step(event, &mut self.output);
+        self.output.settled.clear();
         for transition in self.output.transitions.drain(..) {
             (self.told)(&transition);
         }

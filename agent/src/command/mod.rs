@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+pub mod allow;
 pub mod check;
 pub mod decoy;
 pub mod demo;
 pub mod explain;
+pub mod learn;
 pub mod replay;
 pub mod run;
+pub mod settle;
 pub mod test;
 
 /// Where the configuration is unless the user says otherwise.
@@ -42,6 +45,12 @@ enum Command {
     Test(test::Args),
     /// Explain a rule, a measure, a metric or an alert: what it is, an example, what to do.
     Explain(explain::Args),
+    /// Write a contract from an alert, after showing it.
+    Allow(allow::Args),
+    /// Say what an alert was and close its case; without an id, list the open cases.
+    Settle(settle::Args),
+    /// Propose contracts for what a tape saw leave.
+    Learn(learn::Args),
     /// Plant files that nobody has a reason to open.
     Decoy(decoy::Args),
     /// Make a leak on this machine, in a sandbox, from first read to alert.
@@ -61,6 +70,9 @@ impl Cli {
             Command::Check(args) => check::main(&args),
             Command::Test(args) => test::main(&args),
             Command::Explain(args) => explain::main(&args),
+            Command::Allow(args) => allow::main(&args),
+            Command::Settle(args) => settle::main(&args),
+            Command::Learn(args) => learn::main(&args),
             Command::Decoy(args) => decoy::main(&args),
             Command::Demo(args) => demo::main(&args),
         }
@@ -72,8 +84,9 @@ impl Command {
     /// looks at its writes.
     fn ends_on_a_closed_pipe(&self) -> bool {
         match self {
-            Self::Check(_) | Self::Test(_) | Self::Explain(_) => true,
+            Self::Check(_) | Self::Test(_) | Self::Explain(_) | Self::Learn(_) => true,
             Self::Run(_) | Self::Replay(_) | Self::Decoy(_) | Self::Demo(_) => false,
+            Self::Allow(_) | Self::Settle(_) => false,
         }
     }
 }

@@ -30,6 +30,12 @@ const SCHEMA: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// What people ask of the agent, and whether it did that. Beside the schema: an older version does without.
+const REQUESTS: &str = "
+    CREATE TABLE IF NOT EXISTS request (number INTEGER PRIMARY KEY AUTOINCREMENT, alert TEXT NOT NULL,
+                                        verdict TEXT NOT NULL, answer INTEGER);
+";
+
 /// The connection, and where a corrupt file went and why.
 pub(super) fn open_or_move_aside(path: &Path) -> Result<(Connection, Option<String>), StateError> {
     match open_checked(path) {
@@ -102,6 +108,7 @@ fn open_checked(path: &Path) -> Result<Connection, Fault> {
         transaction.execute_batch(SCHEMA)?;
         transaction.commit()?;
     }
+    connection.execute_batch(REQUESTS)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(Fault::Corrupt(verdict));

@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use self::reserve::Reserve;
 
+pub mod cases;
 mod file;
 pub mod outbox;
 mod reserve;

@@ -385,6 +385,7 @@ mod tests {
             | Event::Gap(_)
             | Event::Restore(_)
             | Event::Reload(_)
+            | Event::Settle(_)
             | Event::Wake => "other",
         };
         events.iter().map(kind).collect()

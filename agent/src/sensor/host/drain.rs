@@ -82,6 +82,7 @@ impl Drain {
                 | Event::Clock { .. }
                 | Event::Restore(_)
                 | Event::Reload(_)
+                | Event::Settle(_)
                 | Event::Wake => continue,
             };
             *counts.entry(name).or_default() += 1;
