@@ -54,6 +54,13 @@ impl Firsts {
         }
     }
 
+    /// From the first event on it learns.
+    pub fn begin(&mut self, at: Stamp) {
+        if self.since.is_none() {
+            (self.since, self.since_changed) = (Some(at), true);
+        }
+    }
+
     /// It is seen; whether for the first time in a month. `numbers`: the same for the same name, this run.
     pub fn see(
         &mut self,
@@ -76,9 +83,6 @@ impl Firsts {
     }
 
     fn note(&mut self, what: (First, Name), at: Stamp) -> bool {
-        if self.since.is_none() {
-            (self.since, self.since_changed) = (Some(at), true);
-        }
         let is_known = self.known.contains_key(&what);
         if !is_known && self.known.len() >= FIRSTS_LIMIT {
             self.refused += 1;
@@ -89,10 +93,10 @@ impl Firsts {
             last: at,
         };
         self.known.entry(what.clone()).or_insert(new).last = at;
-        let port = what.0 == First::Port;
+        let at_once = matches!(what.0, First::Port | First::EncryptedDns);
         self.changed.insert(what);
-        // A port that answers is wrong from the first day on; the rest has to be learnt.
-        !is_known && (port || !self.is_learning(at))
+        // What is wrong from the first day on; the rest has to be learnt.
+        !is_known && (at_once || !self.is_learning(at))
     }
 
     /// Whether it was first seen a short while ago.
@@ -209,6 +213,7 @@ mod tests {
     #[test]
     fn what_is_seen_once_a_month_is_told_once() {
         let mut firsts = Firsts::new(1);
+        firsts.begin(Stamp(0));
         assert!(!see(&mut firsts, First::Destination, 1, 0), "it learns");
         assert!(see(&mut firsts, First::Port, 9_200, 0), "not of ports");
         assert!(see(&mut firsts, First::Destination, 2, 8 * DAY));
@@ -225,6 +230,7 @@ mod tests {
     #[test]
     fn at_the_limit_nothing_is_told_and_it_is_counted() {
         let mut firsts = Firsts::new(1);
+        firsts.begin(Stamp(0));
         see(&mut firsts, First::Exe, 0, 0);
         for number in 1..2 * FIRSTS_LIMIT as u64 {
             let told = see(&mut firsts, First::Destination, number, 8 * DAY);

@@ -25,6 +25,7 @@ pub mod pack;
 pub mod problem;
 pub mod proposal;
 pub mod remote_names;
+mod resolvers;
 pub mod rule;
 pub mod scenario;
 pub mod scope;

@@ -28,6 +28,8 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("dicom-moved-away.yaml"),
     pack!("dns-tunnel.yaml"),
     pack!("dns-names-in-sum.yaml"),
+    pack!("encrypted-dns.yaml"),
+    pack!("new-resolver.yaml"),
     pack!("icmp-tunnel.yaml"),
     pack!("new-destination.yaml"),
     pack!("new-program-reads-store.yaml"),

@@ -156,7 +156,7 @@ fn insert(text: &str, contract: &str) -> Option<String> {
     let found = entries
         .iter()
         .find(|(key, _)| key.kind == Kind::Scalar("contracts".to_owned()));
-    let Some((_, list)) = found else {
+    let Some((key, list)) = found else {
         let at = match entries.last() {
             Some((_, value)) => end_of_line(text, value.span.end),
             None => text.len(),
@@ -175,7 +175,11 @@ fn insert(text: &str, contract: &str) -> Option<String> {
     let Kind::List(items) = &list.kind else {
         return None;
     };
-    let last = items.last()?;
+    let Some(last) = items.last() else {
+        let colon = key.span.end + text[key.span.end..].find(':')? + 1;
+        let behind = text[colon..].trim_start_matches(' ').strip_prefix("[]")?;
+        return Some(format!("{}\n  - {contract}{behind}", &text[..colon]));
+    };
     if text[list.span.start..].starts_with('[') {
         let close = list.span.start + closing(&text[list.span.start..])?;
         let (head, tail) = text.split_at(close);
@@ -274,6 +278,10 @@ mod tests {
                 format!(
                     "contracts:\n    - name: old\n      who: {{ unit: b.service }}\n      to: 10.0.0.2\n      owner: it\n    - {contract}\n\nsite: a\n"
                 ),
+            ),
+            (
+                "contracts: []  # none\nsite: a\n",
+                format!("contracts:\n  - {contract}  # none\nsite: a\n"),
             ),
             (
                 &format!("contracts: [{old}]\n"),

@@ -99,9 +99,8 @@ fn write(args: &Args, contract: &str, others: usize) -> Result<ExitCode, String>
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(format!("cannot read {shown}: {error}")),
     };
-    let new = with_contract(&text, contract).map_err(|why| {
-        format!("{shown} stays as it is, for with this contract it would say:\n{why}")
-    })?;
+    let new =
+        with_contract(&text, contract).map_err(|why| format!("{shown} stays as it is: {why}"))?;
     if !args.yes && !agrees(&format!("Add it to {shown}?")) {
         eprintln!("Nothing was written: add the lines by hand, or call it again with --yes.");
         return Ok(ExitCode::SUCCESS);

@@ -1,5 +1,6 @@
 //! What people ask of the state file, and of the agent through it: cases, and that they are settled.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jaga_rules::case::Case;
@@ -93,11 +94,13 @@ impl Cases {
     pub fn ae_titles(&self) -> Result<Vec<String>, StateError> {
         let read = || {
             let mut ids = self.connection.prepare(
-                "SELECT id FROM row WHERE kind = 'seen' AND id GLOB 'ae-title *' ORDER BY id",
+                "SELECT id FROM row WHERE kind = 'seen' AND id GLOB 'ae-[tp]* *' ORDER BY id",
             )?;
             let ids = ids.query_map([], |row| row.get::<_, String>(0))?;
-            ids.map(|id| id.map(|id| id.trim_start_matches("ae-title ").to_owned()))
-                .collect::<rusqlite::Result<Vec<String>>>()
+            let title = |id: String| id.split_once(' ').map(|(_, title)| title.to_owned());
+            let titles: rusqlite::Result<BTreeSet<String>> =
+                ids.filter_map(|id| id.map(title).transpose()).collect();
+            titles.map(|titles| titles.into_iter().collect())
         };
         read().map_err(|error| at(&self.path, "read titles from", &error))
     }

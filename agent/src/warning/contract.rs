@@ -7,6 +7,7 @@ use std::path::Path;
 use globset::GlobMatcher;
 use jaga_rules::config::{Config, Contract, Server, Target};
 use jaga_rules::units::Bytes;
+use jaga_rules::yaml::nearest;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -42,6 +43,30 @@ pub fn expired(file: &Path, config: &Config, today: Date) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// DICOM titles of contracts of which nothing was heard. `heard`: those that were, by an agent with this configuration.
+#[must_use]
+pub fn unheard(config: &Config, heard: &[String]) -> Vec<String> {
+    let known: Vec<&str> = heard.iter().map(String::as_str).collect();
+    let mut notes = Vec::new();
+    for contract in &config.contracts {
+        let titles = contract.to_ae.iter();
+        for title in titles.filter(|title| !known.contains(&&***title)) {
+            let name = &contract.name;
+            let said = match nearest(title, &known) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None if known.is_empty() => {
+                    "no DICOM was heard yet: whether there is one cannot be told".to_owned()
+                }
+                None => format!("heard were {}", known.join(", ")),
+            };
+            notes.push(format!(
+                "contract {name}: nothing called '{title}' was heard of; {said}"
+            ));
+        }
+    }
+    notes
 }
 
 /// What is right, and perhaps not meant. `held`: bytes of all stores.
@@ -147,12 +172,16 @@ fn overlap(first: &Contract, second: &Contract) -> Option<Target> {
         && glob(&a.container, &b.container)
         && glob(&a.exe, &b.exe)
         && same(&a.user, &b.user)
-        && same(&a.login, &b.login);
+        && same(&a.login, &b.login)
+        && same(&a.ae_title, &b.ae_title);
+    let (one, other) = (&first.to_ae, &second.to_ae);
+    let titles =
+        one.is_empty() || other.is_empty() || one.iter().any(|title| other.contains(title));
     let mut shared = first
         .to
         .iter()
         .flat_map(|one| second.to.iter().filter_map(|other| one.shared(other)));
-    shared.next().filter(|_| both)
+    shared.next().filter(|_| both && titles)
 }
 
 /// Names of unit files; empty where there is no systemd.
@@ -235,6 +264,22 @@ mod tests {
         assert!(overlaps(
             "{ name: b, who: { container: x }, to: 10.0.0.9, owner: it }"
         ));
+    }
+
+    #[test]
+    fn a_title_that_was_not_heard_is_told() {
+        let text = "contracts:\n  - { name: a, who: { unit: a.service }, to: 10.0.0.9, to-ae: [WARD3, WARD40], owner: it }";
+        let config = config::parse("a.yaml", text).unwrap();
+        let told = |heard: &[&str]| {
+            let heard: Vec<String> = heard.iter().map(|title| (*title).to_owned()).collect();
+            unheard(&config, &heard)
+        };
+        assert_eq!(
+            told(&["WARD3", "WARD4"]),
+            ["contract a: nothing called 'WARD40' was heard of; did you mean 'WARD4'?"]
+        );
+        assert_eq!(told(&["WARD3", "WARD40"]), [""; 0]);
+        assert!(told(&[])[0].contains("no DICOM was heard yet"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::firsts::data_port;
+use crate::resolvers::is_encrypted_dns;
 use crate::rule::First;
 
 impl Engine {
@@ -50,15 +51,38 @@ impl Engine {
         let Some(remote) = seen.remote.filter(|_| outside) else {
             return false;
         };
-        let bits = match remote.ip() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
         let name = |_: &Names| remote.ip().to_string().into();
-        let numbers = ((bits >> 64) as u64, bits as u64);
+        let numbers = numbers(remote.ip(), NOBODY);
         self.first(First::Destination, numbers, name, seen, output);
         let name = remote.ip().to_string().into();
         self.firsts.is_new(First::Destination, &name, self.now)
+    }
+
+    /// A server beyond the hospital that names are asked of.
+    pub(super) fn first_resolver(&mut self, seen: &Observation, output: &mut Output) {
+        let outside = seen.scope == Some(Scope::External);
+        if let Some(remote) = seen.remote.filter(|_| outside) {
+            let name = |_: &Names| remote.ip().to_string().into();
+            let numbers = numbers(remote.ip(), NOBODY);
+            self.first(First::Resolver, numbers, name, seen, output);
+        }
+    }
+
+    /// A server that names are asked of under encryption.
+    pub(super) fn first_encrypted_dns(&mut self, seen: &Observation, output: &mut Output) {
+        let outside = seen.scope == Some(Scope::External);
+        let Some(remote) = seen.remote.filter(|_| outside) else {
+            return;
+        };
+        let name = seen.remote_name.as_deref();
+        if is_encrypted_dns(remote, name) {
+            let name = |names: &Names| {
+                let exe = names.text(seen.exe);
+                format!("{} by {exe}", remote.ip()).into()
+            };
+            let numbers = numbers(remote.ip(), seen.exe);
+            self.first(First::EncryptedDns, numbers, name, seen, output);
+        }
     }
 
     /// A port of a data service that answers somebody outside of contracts.
@@ -76,4 +100,15 @@ impl Engine {
         seen.why = Some(format!("{port} ({service}) answers {peer}, by {who}").into());
         self.first(First::Port, (u64::from(port), 0), |_| text, &seen, output);
     }
+}
+
+/// The same for the same address and name.
+fn numbers(address: IpAddr, name: NameId) -> (u64, u64) {
+    let bits = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    // An IPv4 address and the host part of an IPv6 one stay apart from each other's names.
+    let low = (bits as u64) ^ u64::from(name.0).rotate_left(32);
+    ((bits >> 64) as u64, low)
 }

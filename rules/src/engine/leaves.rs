@@ -119,6 +119,7 @@ impl Engine {
         self.count(&seen, output);
         if matches!(part, Part::Unexpected(..)) {
             self.first_answer(sent, &seen, output);
+            self.first_encrypted_dns(&seen, output);
         }
         seen.subject = Subject::Expose;
         for (exposure, slot) in exposures {

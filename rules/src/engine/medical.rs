@@ -7,6 +7,7 @@ use crate::rule::{AppProtocol, First};
 impl Engine {
     pub(super) fn associated(&mut self, dicom: &Dicom, output: &mut Output) {
         self.dialogs.associated(dicom, self.now);
+        self.first_peer(dicom, output);
         if dicom.stores > 0 {
             let mut seen = self.asked(&dicom.flow, AppProtocol::Dicom);
             seen.amounts.dicom_stores = dicom.stores;
@@ -24,6 +25,22 @@ impl Engine {
             let numbers = (u64::from(seen.ae_title.0), 0);
             self.first(First::AeTitle, numbers, |_| title.clone(), &seen, output);
         }
+    }
+
+    fn first_peer(&mut self, dicom: &Dicom, output: &mut Output) {
+        let title = match dicom.flow.opener {
+            Opener::Local | Opener::Unknown => &dicom.called,
+            Opener::Remote => &dicom.calling,
+        };
+        if title.is_empty() {
+            return;
+        }
+        let mut seen = self.asked(&dicom.flow, AppProtocol::Dicom);
+        seen.ae_title = self.foreign_name(title);
+        let peer = dicom.flow.remote.ip();
+        seen.why = Some(format!("{title} ({peer}) speaks with this host").into());
+        let numbers = (u64::from(seen.ae_title.0), 0);
+        self.first(First::AePeer, numbers, |_| title.clone(), &seen, output);
     }
 
     pub(super) fn messages(&mut self, flow: &Flow, messages: u64, output: &mut Output) {

@@ -95,6 +95,7 @@ impl Engine {
         let at = event.at.max(self.now);
         self.run_deadlines(at, output);
         self.now = at;
+        self.firsts.begin(at);
         match &event.event {
             Event::Known(process) => {
                 let moved = self.lineage.know(&mut self.names, process);

@@ -25,6 +25,7 @@ impl Engine {
         seen.remote_name = Some(format!("asked for names of {domain}").into());
         (seen.amounts.dns_names, seen.amounts.dns_name_bytes) = (names, bytes);
         self.count(&seen, output);
+        self.first_resolver(&seen, output);
     }
 
     /// The number of a name that others chose.

@@ -118,6 +118,12 @@ pub enum First {
     Port,
     /// A DICOM title that objects shall go to.
     AeTitle,
+    /// A DICOM title that speaks with this host.
+    AePeer,
+    /// A server beyond the hospital that names are asked of.
+    Resolver,
+    /// A server of encrypted DNS, of each program.
+    EncryptedDns,
 }
 
 /// Where a byte goes. `Contract` beats all.

@@ -260,12 +260,15 @@ pub const APP_PROTOCOLS: [(&str, AppProtocol); 2] =
     [("dicom", AppProtocol::Dicom), ("hl7", AppProtocol::Hl7)];
 
 /// All that can be seen for the first time.
-pub const FIRSTS: [(&str, First); 5] = [
+pub const FIRSTS: [(&str, First); 8] = [
     ("destination", First::Destination),
     ("exe", First::Exe),
     ("user", First::User),
     ("port", First::Port),
     ("ae-title", First::AeTitle),
+    ("ae-peer", First::AePeer),
+    ("resolver", First::Resolver),
+    ("encrypted-dns", First::EncryptedDns),
 ];
 
 /// All severities.

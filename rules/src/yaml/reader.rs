@@ -319,7 +319,12 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     }
     known
         .iter()
-        .map(|candidate| (distance(&word.to_lowercase(), candidate), *candidate))
+        .map(|candidate| {
+            (
+                distance(&word.to_lowercase(), &candidate.to_lowercase()),
+                *candidate,
+            )
+        })
         .min()
         .filter(|(far, candidate)| *far <= candidate.chars().count().max(3) / 3)
         .map(|(_, candidate)| candidate)

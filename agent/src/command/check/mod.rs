@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use super::FOUND;
 use crate::sensor::Probe;
 use crate::setup::{self, Checked};
+use crate::state::cases::Cases;
 use crate::{blindness, clock, sensor, warning};
 
 mod place;
@@ -106,6 +107,12 @@ fn contracts(file: &Path, config: &Config, today: Date, held: u64) -> bool {
         );
     }
     tell(&warning::contract::notes(config, today, held));
+    // Without a state nothing was heard yet, which is said.
+    let state = Cases::open(&config.agent.state).and_then(|state| state.ae_titles());
+    tell(&warning::contract::unheard(
+        config,
+        &state.unwrap_or_default(),
+    ));
     tell(&warning::contract::expired(file, config, today))
 }
 
