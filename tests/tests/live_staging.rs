@@ -135,7 +135,7 @@ fn t1560_001_openssl_file_by_file() {
 /// T1560.001: volumes with a password, names of files hidden.
 #[test]
 fn t1560_001_7z_in_volumes() {
-    let pack = "7z a -bd -bso0 -mx1 -mhe=on -pp -v5m {stage}/out.7z {store}";
+    let pack = "7z a -bd -bso0 -mx0 -mhe=on -pp -v5m {stage}/out.7z {store}";
     staged("t1560_001_7z_in_volumes", &[("7z", "p7zip-full")], pack);
 }
 
@@ -253,7 +253,7 @@ fn the_same_tools_with_other_files_are_quiet() {
     let mut agent = stage.world.agent_of_records(&stage.store, RECORD, "");
     let pack = "zip -q -r -1 -P p {stage}/hers.zip {store}; tar cf - {store} 2>/dev/null | split -b 2M - {stage}/hers.";
     let other = "cd {pictures}; zip -q -r -1 -P p {stage}/out.zip .; tar cf - . | split -b 2M - {stage}/out.
-        7z a -bd -bso0 -mx1 -pp {stage}/out.7z .\n"
+        7z a -bd -bso0 -mx0 -pp {stage}/out.7z .\n"
         .replace("{pictures}", &pictures.display().to_string());
     let (pack, send) = (stage.filled(pack), stage.filled(&(other + BY_HTTP)));
     let sent = stage.world.out_received(|world| {
