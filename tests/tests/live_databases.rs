@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 
 use jaga_tests::agent::Agent;
 use jaga_tests::daemons::has;
-use jaga_tests::leak::{Leak, nothing_told};
+use jaga_tests::leak::nothing_told;
 use jaga_tests::net::{HOST_OUTSIDE, OUT};
 use jaga_tests::process::{Running, Unit, run};
 use jaga_tests::wait::{patience, until};
+use jaga_tests::ways_out::to_out;
 use jaga_tests::world::World;
 use nix::sys::signal::Signal;
 
@@ -63,7 +64,7 @@ impl Database {
     /// What its server sends to outside is a leak.
     fn told(&self, agent: &mut Agent, sent: u64) {
         let session = self.unit.session();
-        away(&session).told(agent, sent);
+        to_out(&session).told(agent, sent);
     }
 
     /// Says that it serves the store, which need not be seen then.
@@ -71,17 +72,6 @@ impl Database {
         let session = self.unit.session();
         let unit = session.trim_start_matches("unit:");
         format!("serves: [ {{ store: ekg, unit: {unit} }} ]\n")
-    }
-}
-
-/// A leak of store `ekg` to the host on the internet.
-fn away(session: &str) -> Leak<'_> {
-    Leak {
-        rule: "store-data-leaves",
-        store: "ekg",
-        session,
-        destination: OUT,
-        scopes: &["external"],
     }
 }
 
@@ -124,7 +114,7 @@ X"
 
 /// A world with MariaDB in it, which reads its files past the page cache.
 fn with_mariadb(name: &str) -> Option<(World, Database)> {
-    let is_here = has("mariadbd", "mariadb-server") && has("mysqldump", "mariadb-client");
+    let is_here = has("mariadbd", "mariadb-server") && has("mariadb-dump", "mariadb-client");
     let world = World::new(name).filter(|_| is_here)?;
     let make = "chown jagat-bob {folder}; cd {folder}
          {as} mariadb-install-db --no-defaults --datadir={folder}/data --skip-test-db --auth-root-authentication-method=normal >/dev/null 2>&1
@@ -179,7 +169,7 @@ fn mariadb_dumped_from_outside() {
         &["--no-tablespaces", "--single-transaction", "pacs"],
     ]
     .concat();
-    let dumped = fetched(&mut world, "mysqldump", &words);
+    let dumped = fetched(&mut world, "mariadb-dump", &words);
     database.told(&mut agent, dumped);
 }
 
@@ -202,31 +192,31 @@ fn pg_dump_by_one_login_sent_by_another() {
         world.login("jagat-alice", &dump).done(60);
         world.login("jagat-bob", &send).done(60);
     });
-    away("login:jagat-bob").told(&mut agent, sent);
+    to_out("login:jagat-bob").told(&mut agent, sent);
 }
 
 #[test]
-fn mysqldump_into_curl() {
-    let Some((mut world, database)) = with_mariadb("mysqldump_into_curl") else {
+fn mariadb_dump_into_curl() {
+    let Some((mut world, database)) = with_mariadb("mariadb_dump_into_curl") else {
         return;
     };
     let mut agent = world.agent_of_records(&database.data, 240, &database.serves());
     let script = dump_of_mariadb(&world.path("database"));
     let sent = world.out_received(|world| world.in_unit("jagat-dump.service", &script, 60));
-    away("unit:jagat-dump.service").told(&mut agent, sent);
+    to_out("unit:jagat-dump.service").told(&mut agent, sent);
 }
 
 fn dump_of_mariadb(folder: &Path) -> String {
     format!(
-        "mysqldump --no-defaults -S {}/s -u root --single-transaction pacs | curl -sfT - http://{OUT}/x",
+        "mariadb-dump --no-defaults -S {}/s -u root --single-transaction pacs | curl -sfT - http://{OUT}/x",
         folder.display()
     )
 }
 
 /// The same dump every night.
 #[test]
-fn mysqldump_under_contract_is_quiet() {
-    let name = "mysqldump_under_contract_is_quiet";
+fn mariadb_dump_under_contract_is_quiet() {
+    let name = "mariadb_dump_under_contract_is_quiet";
     let Some((mut world, database)) = with_mariadb(name) else {
         return;
     };

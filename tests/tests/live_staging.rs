@@ -1,14 +1,17 @@
 //! A store is packed into something else first, and sent by somebody else: MITRE's procedures for Linux, in our own words.
 
+use std::fs;
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
 
-use jaga_tests::leak::{Leak, nothing_told};
+use jaga_tests::leak::nothing_told;
 use jaga_tests::net::{Host, OUT};
 use jaga_tests::process::{Running, Unit};
 use jaga_tests::tools::{filled, has_all, rclone_serves_tls};
 use jaga_tests::wait::until;
+use jaga_tests::ways_out::to_out;
 use jaga_tests::world::World;
 
 /// 20 MB.
@@ -27,8 +30,8 @@ type Tools = &'static [(&'static str, &'static str)];
 /// A world with a store, and a folder to pack it into.
 struct Stage {
     world: World,
-    store: std::path::PathBuf,
-    folder: std::path::PathBuf,
+    store: PathBuf,
+    folder: PathBuf,
 }
 
 impl Stage {
@@ -55,18 +58,7 @@ impl Stage {
             world.login("jagat-bob", &send).done(60);
         });
         assert!(sent > 19_900_000, "all of the store, not {sent} bytes");
-        away("login:jagat-bob").told(&mut agent, sent);
-    }
-}
-
-/// A leak of store `ekg` to the host on the internet.
-fn away(session: &str) -> Leak<'_> {
-    Leak {
-        rule: "store-data-leaves",
-        store: "ekg",
-        session,
-        destination: OUT,
-        scopes: &["external"],
+        to_out("login:jagat-bob").told(&mut agent, sent);
     }
 }
 
@@ -207,7 +199,7 @@ fn t1048_003_names_by_hand() {
     };
     name_server(&stage.world.net.out);
     let mut agent = stage.world.agent_of_records(&stage.store, RECORD, "");
-    std::fs::write(
+    fs::write(
         stage.folder.join("resolv.conf"),
         format!("nameserver {OUT}\n"),
     )
@@ -239,7 +231,7 @@ fn t1074_001_a_stage_without_a_name() {
         .world
         .out_received(|world| world.in_unit("jagat-send.service", &send, 60));
     assert!(sent > 19_900_000, "all of the store, not {sent} bytes");
-    away("unit:jagat-send.service").told(&mut agent, sent);
+    to_out("unit:jagat-send.service").told(&mut agent, sent);
 }
 
 /// Bob packs pictures with the same tools and sends them, while Alice packs the store and sends nothing.

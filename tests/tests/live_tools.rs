@@ -1,13 +1,16 @@
 //! Tools that real thefts and real backups use: what they send of a store is told, the same of other files is not.
 
 use std::net::{TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use jaga_tests::agent::Agent;
 use jaga_tests::leak::{Leak, nothing_told};
 use jaga_tests::net::{HOST_OUTSIDE, OUT};
 use jaga_tests::process::{Running, Unit, run};
 use jaga_tests::tools::{filled, has_all, rclone_serves, rclone_serves_tls, smbd};
 use jaga_tests::wait::until;
+use jaga_tests::ways_out::to_out;
 use jaga_tests::world::World;
 
 /// A tool, who it sends to, and how it is asked to.
@@ -87,7 +90,7 @@ const SMBCLIENT: Tool = Tool {
 
 impl Tool {
     /// Its script for `store`.
-    fn script(&self, world: &World, store: &std::path::Path) -> String {
+    fn script(&self, world: &World, store: &Path) -> String {
         let rclone = if self.send.starts_with(':') {
             RCLONE
         } else {
@@ -107,18 +110,7 @@ impl Tool {
         let script = self.script(&world, &store);
         let sent = world.out_received(|world| world.in_unit(self.unit, &script, 60));
         let session = format!("unit:{}", self.unit);
-        away(&session).told(&mut agent, sent);
-    }
-}
-
-/// A leak of store `ekg` to the host on the internet.
-fn away(session: &str) -> Leak<'_> {
-    Leak {
-        rule: "store-data-leaves",
-        store: "ekg",
-        session,
-        destination: OUT,
-        scopes: &["external"],
+        to_out(&session).told(&mut agent, sent);
     }
 }
 
@@ -177,7 +169,7 @@ fn the_same_tools_with_other_files_are_quiet() {
 }
 
 /// A nightly backup of the store, by a contract that allows `at_most`.
-fn backup(name: &str, at_most: &str) -> Option<(World, jaga_tests::agent::Agent, u64)> {
+fn backup(name: &str, at_most: &str) -> Option<(World, Agent, u64)> {
     let mut world = World::new(name).filter(|_| has_all(RESTIC.needed))?;
     let store = world.store("ekg", FILES.0, FILES.1);
     (RESTIC.serve)(&mut world);
@@ -219,7 +211,7 @@ fn restic_beyond_its_contract_is_told() {
     };
     let alert = agent.alert("store-data-leaves", "firing", &[]);
     println!("   {}", alert["summary"]);
-    away("unit:jagat-restic.service").names_it(&alert);
+    to_out("unit:jagat-restic.service").names_it(&alert);
     agent.replay_equals_live();
 }
 
@@ -248,7 +240,7 @@ fn smbd_that_serves_the_store() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let sent = world.out_received(|_| Running::start(&mut client).done(60));
-    away("unit:jagat-smbd.service").told(&mut agent, sent);
+    to_out("unit:jagat-smbd.service").told(&mut agent, sent);
 }
 
 /// T1048.003, T1572. What sends knows an address inside the tunnel, what leaves is names.
@@ -296,7 +288,7 @@ fn a_file_through_iodine() {
     let session = unit.session();
     let inside = Leak {
         destination: "10.53.0.1",
-        ..away(&session)
+        ..to_out(&session)
     };
     inside.names_it(&sent);
     agent.replay_equals_live();
