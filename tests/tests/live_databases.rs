@@ -248,6 +248,26 @@ fn a_base_backup_of_postgresql_under_contract_is_quiet() {
     nothing_told(&mut agent);
 }
 
+/// The same dump of data that is no store's, beside a store that somebody reads.
+#[test]
+fn a_dump_of_other_data_is_quiet() {
+    let Some((mut world, _database, bin)) = with_postgresql("a_dump_of_other_data_is_quiet") else {
+        return;
+    };
+    let store = world.store("pictures", 40, 500_000);
+    let mut agent = world.agent_of_records(&store, 240, "");
+    let scan = format!("sha256sum {}/* >/dev/null", store.display());
+    world.in_unit("jagat-scan.service", &scan, 60);
+    let words = ["-h", HOST_OUTSIDE, "-U", "jagat", "postgres"];
+    let sent = fetched(&mut world, &format!("{bin}/pg_dump"), &words);
+    assert!(sent > 9_900_000, "ten thousand rows, not {sent} bytes");
+    #[expect(clippy::cast_precision_loss, reason = "10 MB fit a double")]
+    let least = sent as f64 * 0.99;
+    agent.metric_reaches("jaga_sent_bytes_total", &[("scope", "external")], least);
+    agent.metric_reaches("jaga_store_read_bytes_total", &[("store", "ekg")], 19.8e6);
+    nothing_told(&mut agent);
+}
+
 /// A contract for `who` to send to `to`.
 fn contract(who: &str, to: &str) -> String {
     format!(
