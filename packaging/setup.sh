@@ -8,7 +8,9 @@ set -euo pipefail
 BUILD="clang|clang-19|clang-18|clang-17|clang-16|clang-15|clang-14 libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc g++ libc6-dev"
 TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy nginx-light
       python3 softflowd nfdump sqlite3 dpkg-dev util-linux e2fsprogs btrfs-progs nftables
-      dns2tcp ptunnel netcat-openbsd gdb rclone fuse3 dcmtk"
+      dns2tcp iodine ptunnel netcat-openbsd gdb rclone fuse3 dcmtk restic smbclient samba python3-pyftpdlib
+      postgresql|postgresql-18|postgresql-17|postgresql-16|postgresql-15|postgresql-14 postgresql-common mariadb-server
+      gpg gpg-agent openssl p7zip-full zip"
 BENCH="fatrace auditd inotify-tools"
 # Another kernel to test on, in software emulation: x86_64 only, as the programs that run there come from here.
 [ "$(uname -m)" != x86_64 ] || TEST+=" qemu-system-x86 seabios busybox-static|busybox cpio"

@@ -14,6 +14,7 @@ pub mod process;
 pub mod program;
 pub mod sink;
 pub mod table;
+pub mod tools;
 pub mod truth;
 pub mod wait;
 pub mod ways_out;

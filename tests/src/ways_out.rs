@@ -25,7 +25,8 @@ pub struct WayOut {
 }
 
 /// A leak of store `ekg` to the host on the internet.
-const fn to_out(session: &'static str) -> Leak<'static> {
+#[must_use]
+pub const fn to_out(session: &str) -> Leak<'_> {
     Leak {
         rule: "store-data-leaves",
         store: "ekg",

