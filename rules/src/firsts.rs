@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::{Name, Stamp};
 use crate::map::{Map, map};
 use crate::rule::First;
+use crate::rule::words::FIRSTS;
 use crate::units::DAY;
 
-/// Things that are remembered; at the limit new ones are neither told nor kept, and are counted.
-pub const FIRSTS_LIMIT: usize = 16_384;
+/// Things of each kind that are remembered; at the limit new ones are neither told nor kept, and are counted. Whoever makes up
+/// titles must not use up what destinations need.
+pub const KIND_LIMIT: usize = 4_096;
+/// Things that are remembered.
+pub const FIRSTS_LIMIT: usize = KIND_LIMIT * FIRSTS.len();
 /// Forgotten after so long without being seen, nanoseconds: then it is the first time again.
 const LIFE: i64 = 30 * DAY;
 /// In the first week after it was installed nearly everything is seen for the first time.
@@ -23,12 +27,23 @@ const NOTED: i64 = DAY;
 pub struct Firsts {
     since: Option<Stamp>,
     known: BTreeMap<(First, Name), Seen>,
-    /// Numbers of what was noted lately, so that nothing is put into words for each read.
-    lately: Map<(First, u64, u64), Stamp>,
+    /// How many there are of each kind.
+    counts: [usize; FIRSTS.len()],
+    /// Numbers of what was noted lately, so that nothing is put into words for each read: when, and when it was seen first.
+    lately: Map<(First, u64, u64), (Stamp, Stamp)>,
     changed: BTreeSet<(First, Name)>,
     since_changed: bool,
     /// What did not fit.
     pub refused: u64,
+}
+
+/// What a look says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sight {
+    /// It was not seen in the last 30 days, and what is ordinary is known.
+    pub is_first: bool,
+    /// It was seen for the first time a short while ago.
+    pub is_new: bool,
 }
 
 /// When something was seen.
@@ -47,6 +62,7 @@ impl Firsts {
         Self {
             since: None,
             known: BTreeMap::new(),
+            counts: [0; FIRSTS.len()],
             lately: map(seed),
             changed: BTreeSet::new(),
             since_changed: false,
@@ -61,50 +77,63 @@ impl Firsts {
         }
     }
 
-    /// It is seen; whether for the first time in a month. `numbers`: the same for the same name, this run.
+    /// It is seen. `numbers`: the same for the same name, this run.
     pub fn see(
         &mut self,
         first: First,
         numbers: (u64, u64),
         at: Stamp,
         name: impl FnOnce() -> Name,
-    ) -> bool {
+    ) -> Sight {
         let numbers = (first, numbers.0, numbers.1);
-        if let Some(noted) = self.lately.get(&numbers)
+        if let Some((noted, seen)) = self.lately.get(&numbers)
             && at.since(*noted) < NOTED
         {
-            return false;
+            return Sight {
+                is_first: false,
+                is_new: self.is_new(*seen, at),
+            };
         }
+        let what = (first, name());
+        let was_known = self.known.contains_key(&what);
+        let Some(seen) = self.note(what, at) else {
+            return Sight::default();
+        };
         if self.lately.len() >= FIRSTS_LIMIT {
             self.lately.clear();
         }
-        self.lately.insert(numbers, at);
-        self.note((first, name()), at)
+        self.lately.insert(numbers, (at, seen));
+        // What is wrong from the first day on; the rest has to be learnt.
+        let at_once = matches!(first, First::Port | First::EncryptedDns);
+        Sight {
+            is_first: !was_known && (at_once || !self.is_learning(at)),
+            is_new: self.is_new(seen, at),
+        }
     }
 
-    fn note(&mut self, what: (First, Name), at: Stamp) -> bool {
-        let is_known = self.known.contains_key(&what);
-        if !is_known && self.known.len() >= FIRSTS_LIMIT {
-            self.refused += 1;
-            return false;
+    /// When it was seen first; `None` if there is no room for it.
+    fn note(&mut self, what: (First, Name), at: Stamp) -> Option<Stamp> {
+        let count = &mut self.counts[what.0 as usize];
+        if !self.known.contains_key(&what) {
+            if *count >= KIND_LIMIT {
+                self.refused += 1;
+                return None;
+            }
+            *count += 1;
         }
         let new = Seen {
             first: at,
             last: at,
         };
-        self.known.entry(what.clone()).or_insert(new).last = at;
-        let at_once = matches!(what.0, First::Port | First::EncryptedDns);
+        let seen = self.known.entry(what.clone()).or_insert(new);
+        seen.last = at;
+        let first = seen.first;
         self.changed.insert(what);
-        // What is wrong from the first day on; the rest has to be learnt.
-        !is_known && (at_once || !self.is_learning(at))
+        Some(first)
     }
 
-    /// Whether it was first seen a short while ago.
-    #[must_use]
-    pub fn is_new(&self, first: First, name: &Name, at: Stamp) -> bool {
-        let seen = self.known.get(&(first, name.clone()));
-        let is_new = |seen: &Seen| at.since(seen.first) < NEW && !self.is_learning(seen.first);
-        seen.is_some_and(is_new)
+    fn is_new(&self, first: Stamp, at: Stamp) -> bool {
+        at.since(first) < NEW && !self.is_learning(first)
     }
 
     fn is_learning(&self, at: Stamp) -> bool {
@@ -121,7 +150,7 @@ impl Firsts {
             }
             !is_over
         });
-        self.lately.retain(|_, noted| at.since(*noted) < NOTED);
+        self.lately.retain(|_, (noted, _)| at.since(*noted) < NOTED);
         self.next()
     }
 
@@ -165,8 +194,9 @@ impl Firsts {
 
     /// An earlier run saw this.
     pub fn restore(&mut self, what: (First, Name), seen: Seen) {
-        if self.known.len() < FIRSTS_LIMIT {
-            self.known.insert(what, seen);
+        let count = &mut self.counts[what.0 as usize];
+        if *count < KIND_LIMIT && self.known.insert(what, seen).is_none() {
+            *count += 1;
         }
     }
 }
@@ -206,7 +236,7 @@ pub fn data_port(port: u16) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn see(firsts: &mut Firsts, first: First, number: u64, at: i64) -> bool {
+    fn see(firsts: &mut Firsts, first: First, number: u64, at: i64) -> Sight {
         firsts.see(first, (number, 0), Stamp(at), || number.to_string().into())
     }
 
@@ -214,30 +244,37 @@ mod tests {
     fn what_is_seen_once_a_month_is_told_once() {
         let mut firsts = Firsts::new(1);
         firsts.begin(Stamp(0));
-        assert!(!see(&mut firsts, First::Destination, 1, 0), "it learns");
-        assert!(see(&mut firsts, First::Port, 9_200, 0), "not of ports");
-        assert!(see(&mut firsts, First::Destination, 2, 8 * DAY));
-        assert!(firsts.is_new(First::Destination, &"2".into(), Stamp(9 * DAY)));
-        assert!(!firsts.is_new(First::Destination, &"1".into(), Stamp(DAY)));
+        let learnt = see(&mut firsts, First::Destination, 1, 0);
+        assert_eq!(learnt, Sight::default());
+        assert!(see(&mut firsts, First::Port, 9_200, 0).is_first);
+        assert!(see(&mut firsts, First::Destination, 2, 8 * DAY).is_first);
+        let again = see(&mut firsts, First::Destination, 2, 8 * DAY + 1);
+        assert!(!again.is_first && again.is_new);
+        assert_eq!(
+            see(&mut firsts, First::Destination, 1, 9 * DAY),
+            Sight::default()
+        );
         for day in 1..100 {
-            assert!(!see(&mut firsts, First::Port, 9_200, day * DAY));
+            assert!(!see(&mut firsts, First::Port, 9_200, day * DAY).is_first);
         }
         let next = firsts.expire(Stamp(100 * DAY));
         assert_eq!((firsts.len(), next), (1, Some(Stamp(129 * DAY))));
-        assert!(see(&mut firsts, First::Destination, 2, 100 * DAY));
+        assert!(see(&mut firsts, First::Destination, 2, 100 * DAY).is_first);
     }
 
     #[test]
-    fn at_the_limit_nothing_is_told_and_it_is_counted() {
+    fn at_its_limit_a_kind_is_silent_and_counted_and_the_others_are_not() {
         let mut firsts = Firsts::new(1);
         firsts.begin(Stamp(0));
-        see(&mut firsts, First::Exe, 0, 0);
-        for number in 1..2 * FIRSTS_LIMIT as u64 {
-            let told = see(&mut firsts, First::Destination, number, 8 * DAY);
-            assert_eq!(told, number < FIRSTS_LIMIT as u64);
+        for number in 0..2 * KIND_LIMIT as u64 {
+            let sight = see(&mut firsts, First::AePeer, number, 8 * DAY);
+            assert_eq!(sight.is_first, number < KIND_LIMIT as u64);
         }
-        assert_eq!(firsts.refused, FIRSTS_LIMIT as u64);
-        assert!(firsts.lately.len() <= FIRSTS_LIMIT);
+        assert_eq!(firsts.refused, KIND_LIMIT as u64);
+        assert!(see(&mut firsts, First::Destination, 1, 8 * DAY).is_first);
+        firsts.expire(Stamp(40 * DAY));
+        assert!(firsts.is_empty());
+        assert!(see(&mut firsts, First::AePeer, 1, 40 * DAY).is_first);
     }
 
     #[test]

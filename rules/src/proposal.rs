@@ -51,6 +51,15 @@ impl Proposal {
         if !user.is_empty() {
             who.push(("user", user));
         }
+        // A contract reads these as patterns: a program called `/tmp/*` would be every one there.
+        let is_pattern =
+            |(_, value): &&(&str, &str)| value.contains(['*', '?', '[', ']', '{', '}', '\\']);
+        if let Some((field, value)) = who.iter().find(is_pattern) {
+            return Err(format!(
+                "its {field} '{value}' has signs that a contract reads as a pattern: write the contract by hand, and ask who \
+                 chose such a name"
+            ));
+        }
         let to: Vec<String> = evidence
             .destinations
             .iter()
@@ -253,6 +262,11 @@ mod tests {
             &["[2001:db8::1]:443", "2001:db8::2"],
             "{ name: x, who: { exe: \"/opt/a b/sync\", user: \"1001\" }, to: [\"[2001:db8::1]:443\", \"2001:db8::2\"], \
              at-most: 140 MB per 1d, owner: it@h.example }",
+        );
+        check(
+            "unit:a.service (/tmp/*, a)",
+            &["203.0.113.9:443"],
+            "its exe '/tmp/*' has signs that a contract reads as a pattern: write the contract by hand",
         );
         check("unknown", &["203.0.113.9:443"], "nobody knows who sent it");
         check(

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use jaga_rules::event::{RuleText, Stamp};
 use jaga_rules::output::{AlertState, Transition};
-use jaga_rules::proposal::Proposal;
+use jaga_rules::proposal::{Proposal, with_contract};
 use jaga_rules::units::DAY;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -64,10 +64,16 @@ pub fn main(args: &Args) -> ExitCode {
             day_bytes: seen.days.values().copied().max().unwrap_or(1),
         };
         println!("  # {}", seen.line());
-        println!(
-            "  - {}",
-            proposal.render(&format!("learnt-{number}"), &args.owner, None)
-        );
+        let contract = proposal.render(&format!("learnt-{number}"), &args.owner, None);
+        if with_contract("", &contract).is_err() {
+            // Such as a login with curl: that would be whatever anybody does with it.
+            println!(
+                "  # not as a contract, for it would be too wide; run it as a unit of its own:"
+            );
+            println!("  # - {contract}");
+            continue;
+        }
+        println!("  - {contract}");
     }
     eprintln!(
         "Nothing was written. Take those that somebody answers for into the configuration, with their owner and an end \

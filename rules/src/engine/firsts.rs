@@ -6,7 +6,7 @@ use crate::resolvers::is_encrypted_dns;
 use crate::rule::First;
 
 impl Engine {
-    /// Tells what is seen for the first time; `seen` as it was observed.
+    /// Tells what is seen for the first time; `seen` as it was observed. Whether it is new.
     pub(super) fn first(
         &mut self,
         first: First,
@@ -14,14 +14,14 @@ impl Engine {
         name: impl FnOnce(&Names) -> Name,
         seen: &Observation,
         output: &mut Output,
-    ) {
+    ) -> bool {
         let names = &self.names;
         let was_empty = self.firsts.is_empty();
-        let is_first = self.firsts.see(first, numbers, self.now, || name(names));
+        let sight = self.firsts.see(first, numbers, self.now, || name(names));
         if was_empty && let Some(next) = self.firsts.next() {
             self.deadlines.remind(next, Due::Firsts);
         }
-        if is_first {
+        if sight.is_first {
             let mut seen = seen.clone();
             (seen.subject, seen.first) = (Subject::First, Some(first));
             seen.amounts = crate::observation::Amounts {
@@ -30,6 +30,7 @@ impl Engine {
             };
             self.count(&seen, output);
         }
+        sight.is_new
     }
 
     /// Who reads a store.
@@ -53,9 +54,7 @@ impl Engine {
         };
         let name = |_: &Names| remote.ip().to_string().into();
         let numbers = numbers(remote.ip(), NOBODY);
-        self.first(First::Destination, numbers, name, seen, output);
-        let name = remote.ip().to_string().into();
-        self.firsts.is_new(First::Destination, &name, self.now)
+        self.first(First::Destination, numbers, name, seen, output)
     }
 
     /// A server beyond the hospital that names are asked of.

@@ -146,7 +146,7 @@ impl Engine {
         if let Some(dialog) = self.dialogs.of(flow, self.now) {
             seen.protocol = Some(dialog.protocol);
             if let Some(title) = dialog.title().cloned() {
-                seen.ae_title = self.foreign_name(&title);
+                seen.ae_title = self.title_name(&title);
             }
         }
     }

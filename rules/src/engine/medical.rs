@@ -17,7 +17,7 @@ impl Engine {
         let to_us = dicom.flow.opener == Opener::Remote;
         for (title, moves) in dicom.moves.iter().filter(|_| to_us) {
             let mut seen = self.asked(&dicom.flow, AppProtocol::Dicom);
-            seen.ae_title = self.foreign_name(title);
+            seen.ae_title = self.title_name(title);
             seen.ae_named = self.is_named(title);
             seen.why = Some(asks_to_send(&seen, title, &dicom.calling));
             seen.amounts.dicom_moves = *moves;
@@ -36,7 +36,7 @@ impl Engine {
             return;
         }
         let mut seen = self.asked(&dicom.flow, AppProtocol::Dicom);
-        seen.ae_title = self.foreign_name(title);
+        seen.ae_title = self.title_name(title);
         let peer = dicom.flow.remote.ip();
         seen.why = Some(format!("{title} ({peer}) speaks with this host").into());
         let numbers = (u64::from(seen.ae_title.0), 0);
@@ -55,7 +55,7 @@ impl Engine {
         seen.protocol = Some(protocol);
         let dialog = self.dialogs.of(flow, self.now);
         if let Some(title) = dialog.and_then(|dialog| dialog.title()).cloned() {
-            seen.ae_title = self.foreign_name(&title);
+            seen.ae_title = self.title_name(&title);
         }
         seen
     }

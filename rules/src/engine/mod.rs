@@ -67,8 +67,10 @@ pub struct Engine {
     media: BTreeMap<u64, Name>,
     dialogs: Dialogs,
     firsts: Firsts,
-    /// Names that others chose: domains that were looked up, titles.
-    foreign: usize,
+    /// Names that are domains which were looked up.
+    domains: usize,
+    /// Names that are DICOM titles.
+    titles: usize,
     remote_names: RemoteNames,
     store_sizes: Vec<(NameId, u64, u64)>,
     /// Stores of which reads were estimated.

@@ -2,9 +2,10 @@
 
 use super::*;
 
-/// Names that others chose (domains that were looked up, titles) and that are told apart: whoever makes up more must not use
-/// up the names of sessions. The rest is counted together.
-const FOREIGN_LIMIT: usize = 16_384;
+/// Domains that were looked up, and DICOM titles, that are told apart: others choose them, and whoever makes up more must not
+/// use up the names of sessions. The rest is counted together.
+const DOMAINS_LIMIT: usize = 16_384;
+const TITLES_LIMIT: usize = 1_024;
 
 /// What is taken of a store of unknown size with the memory of its service, bytes.
 const MEMORY: u64 = 1_000_000_000;
@@ -21,23 +22,36 @@ impl Engine {
         output: &mut Output,
     ) {
         let mut seen = self.beside_sockets(Subject::Lookup, client, server);
-        seen.domain = self.foreign_name(domain);
+        seen.domain = self.domain_name(domain);
         seen.remote_name = Some(format!("asked for names of {domain}").into());
         (seen.amounts.dns_names, seen.amounts.dns_name_bytes) = (names, bytes);
         self.count(&seen, output);
         self.first_resolver(&seen, output);
     }
 
-    /// The number of a name that others chose.
-    pub(super) fn foreign_name(&mut self, name: &Name) -> NameId {
-        if let Some(known) = self.names.find(name) {
-            return known;
+    fn domain_name(&mut self, domain: &Name) -> NameId {
+        self.names.find(domain).unwrap_or_else(|| {
+            let room = self.domains < DOMAINS_LIMIT;
+            self.domains += usize::from(room);
+            self.foreign(domain, room)
+        })
+    }
+
+    /// The number of a DICOM title.
+    pub(super) fn title_name(&mut self, title: &Name) -> NameId {
+        self.names.find(title).unwrap_or_else(|| {
+            let room = self.titles < TITLES_LIMIT;
+            self.titles += usize::from(room);
+            self.foreign(title, room)
+        })
+    }
+
+    fn foreign(&mut self, name: &Name, room: bool) -> NameId {
+        if room {
+            self.names.intern(name)
+        } else {
+            self.names.intern(&"(other)".into())
         }
-        if self.foreign >= FOREIGN_LIMIT {
-            return self.names.intern(&"(other)".into());
-        }
-        self.foreign += 1;
-        self.names.intern(name)
     }
 
     pub(super) fn echoed(
