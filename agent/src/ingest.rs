@@ -245,6 +245,10 @@ impl Running {
         self.take(events.collect());
         self.save();
         let settled = std::mem::take(&mut self.output.settled);
+        if self.failing {
+            // What is not written down may be undone: it is asked again.
+            return;
+        }
         for case in &settled {
             tracing::info!(rule = %case.rule, id = case.id, verdict = ?case.verdict, "case settled");
         }

@@ -62,7 +62,9 @@ impl Refusal {
             Self::OutOfHours => "does not hold at this hour",
             Self::ClockSet => "gets no new day or hour for 24 h: the clock was set",
             Self::UsedUp => "is used up",
-            Self::OtherTitles => "names other AE titles than were heard",
+            Self::OtherTitles => {
+                "names AE titles, and others were heard, or none since the agent started"
+            }
         }
     }
 }

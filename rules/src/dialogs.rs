@@ -7,9 +7,10 @@ use crate::event::{Dicom, Flow, Name, Opener, Stamp};
 use crate::map::{Map, map};
 use crate::rule::AppProtocol;
 
-/// Ends that are remembered; at the limit those of which nothing was heard for long go, else new ones are not added.
+/// Ends that are remembered; at the limit the one of those that call goes of which nothing was heard for longest: what this host
+/// calls itself nobody else can push out.
 const ENDS_LIMIT: usize = 4_096;
-/// Pairs of titles of one end; at the limit the oldest goes.
+/// Pairs of titles of one end; at the limit the oldest goes, and while it would be in use no contract with titles holds.
 const TITLES_LIMIT: usize = 16;
 /// An end of which nothing was heard for so long is forgotten, nanoseconds: 30 d.
 const LIFE: i64 = 30 * crate::units::DAY;
@@ -23,7 +24,7 @@ pub struct Dialogs {
 }
 
 /// The other end, as seen from here: a service, or whoever called one of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct End {
     /// With the service's port.
     remote: SocketAddr,
@@ -36,6 +37,8 @@ pub struct Dialog {
     /// The protocol.
     pub protocol: AppProtocol,
     titles: Vec<Titles>,
+    /// When titles in use had to go.
+    overflowed: Option<Stamp>,
     last: Stamp,
 }
 
@@ -72,19 +75,32 @@ impl Dialogs {
     pub fn heard(&mut self, flow: &Flow, protocol: AppProtocol, at: Stamp) -> Option<&mut Dialog> {
         let end = End::of(flow, flow.opener != Opener::Remote);
         if self.ends.len() >= ENDS_LIMIT && !self.ends.contains_key(&end) {
-            self.ends.retain(|_, dialog| at.since(dialog.last) < LIFE);
-        }
-        if self.ends.len() >= ENDS_LIMIT && !self.ends.contains_key(&end) {
-            return None;
+            self.make_room(at)?;
         }
         let new = Dialog {
             protocol,
             titles: Vec::new(),
+            overflowed: None,
             last: at,
         };
         let dialog = self.ends.get_or_insert(end, new);
         (dialog.protocol, dialog.last) = (protocol, at);
         Some(dialog)
+    }
+
+    fn make_room(&mut self, at: Stamp) -> Option<()> {
+        let mut oldest = None;
+        self.ends.retain(|end, dialog| {
+            let is_older = oldest.is_none_or(|oldest| (dialog.last, *end) < oldest);
+            if !end.called && is_older {
+                oldest = Some((dialog.last, *end));
+            }
+            at.since(dialog.last) < LIFE
+        });
+        if self.ends.len() >= ENDS_LIMIT {
+            self.ends.remove(&oldest?.1);
+        }
+        Some(())
     }
 
     /// What is spoken on a flow.
@@ -118,7 +134,10 @@ impl Dialog {
         self.titles
             .retain(|of| of.ours != *ours || of.theirs != *theirs);
         if self.titles.len() >= TITLES_LIMIT {
-            self.titles.remove(0);
+            let oldest = self.titles.remove(0);
+            if at.since(oldest.last) < IN_USE {
+                self.overflowed = Some(at);
+            }
         }
         self.titles.push(Titles {
             ours: ours.clone(),
@@ -139,6 +158,9 @@ impl Dialog {
         let Some(last) = self.titles.last().map(|titles| titles.last) else {
             return false;
         };
+        if self.overflowed.is_some_and(|at| last.since(at) < IN_USE) {
+            return false;
+        }
         let is_used = |of: &&Titles| last.since(of.last) < IN_USE;
         self.titles.iter().filter(is_used).all(|of| {
             contract

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 mod dicom;
+mod settle;
 
 pub use dicom::Dicom;
+pub use settle::{Settle, Verdict};
 
 /// A name that comes from the configuration or from the host; cheap to clone.
 pub type Name = Arc<str>;
@@ -522,27 +524,6 @@ pub enum GapKind {
     LowerRung,
     /// Something that is protected can be reached by a way that the rung does not see.
     Unseen,
-}
-
-/// What a person found out about an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settle {
-    /// The alert's id.
-    pub id: String,
-    /// What it was.
-    pub verdict: Verdict,
-}
-
-/// What an alert turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Data was stolen.
-    Theft,
-    /// The transfer was meant.
-    Allowed,
-    /// Somebody tried the alarm.
-    Test,
 }
 
 /// A row of an earlier run. Times in it are that run's stamps.

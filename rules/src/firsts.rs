@@ -142,10 +142,11 @@ impl Firsts {
 
     /// Forgets what was not seen for long; when to look again.
     pub fn expire(&mut self, at: Stamp) -> Option<Stamp> {
-        let changed = &mut self.changed;
+        let (changed, counts) = (&mut self.changed, &mut self.counts);
         self.known.retain(|what, seen| {
             let is_over = at.since(seen.last) >= LIFE;
             if is_over {
+                counts[what.0 as usize] -= 1;
                 changed.insert(what.clone());
             }
             !is_over

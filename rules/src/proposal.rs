@@ -32,6 +32,13 @@ impl Proposal {
     /// Nobody known sent it, or it did not go to an address: in words, with the next step.
     pub fn of(evidence: &Evidence) -> Result<Self, String> {
         let shown = evidence.sessions.first().map_or("", String::as_str);
+        if evidence.sessions.len() > 1 && evidence.destinations.len() > 1 {
+            return Err(
+                "several sessions sent to several places, and an alert does not say who sent where: allow each from an alert \
+                 of its own session"
+                    .to_owned(),
+            );
+        }
         let [session, exe, user] = read_actor(shown);
         let mut who = vec![match session.split_once(':') {
             Some(("unit", name)) => ("unit", name),
@@ -51,12 +58,12 @@ impl Proposal {
         if !user.is_empty() {
             who.push(("user", user));
         }
-        // A contract reads these as patterns: a program called `/tmp/*` would be every one there.
-        let is_pattern =
-            |(_, value): &&(&str, &str)| value.contains(['*', '?', '[', ']', '{', '}', '\\']);
-        if let Some((field, value)) = who.iter().find(is_pattern) {
+        // A contract reads these as patterns: a program called `/tmp/*` would be every one there. And whoever puts brackets
+        // into a name wants it to be read as another.
+        let signs = ['*', '?', '[', ']', '{', '}', '\\'];
+        if shown.contains(signs) || shown.matches(" (").count() > 1 {
             return Err(format!(
-                "its {field} '{value}' has signs that a contract reads as a pattern: write the contract by hand, and ask who \
+                "'{shown}' has signs that a contract would read as something else: write the contract by hand, and ask who \
                  chose such a name"
             ));
         }
@@ -113,7 +120,7 @@ fn target(shown: &str) -> Option<String> {
     let address = shown.split(" (").next()?;
     let is_address = address.parse::<SocketAddr>().is_ok() || address.parse::<IpAddr>().is_ok();
     // An IPv6 address has colons, which a list of YAML would not stand.
-    is_address.then(|| match address.contains("::") {
+    is_address.then(|| match address.matches(':').count() > 1 {
         true => format!("\"{address}\""),
         false => address.to_owned(),
     })
@@ -122,7 +129,10 @@ fn target(shown: &str) -> Option<String> {
 /// As it is, where YAML reads it so.
 fn plain(text: &str) -> String {
     let tame = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-@+".contains(&byte);
-    let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
+    let words = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    let is_word = words.contains(&text.to_ascii_lowercase().as_str());
+    let starts =
+        !is_word && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
     if starts && text.bytes().all(tame) {
         text.to_owned()
     } else {
@@ -166,9 +176,11 @@ fn insert(text: &str, contract: &str) -> Option<String> {
         .iter()
         .find(|(key, _)| key.kind == Kind::Scalar("contracts".to_owned()));
     let Some((key, list)) = found else {
+        let ends = text.trim_end().len();
+        // Behind all comments, but for a document that says where it ends.
         let at = match entries.last() {
-            Some((_, value)) => end_of_line(text, value.span.end),
-            None => text.len(),
+            Some((_, value)) if text[..ends].ends_with("...") => end_of_line(text, value.span.end),
+            Some(_) | None => text.len(),
         };
         let (head, tail) = text.split_at(at);
         let line = if head.is_empty() || head.ends_with('\n') {
@@ -266,7 +278,7 @@ mod tests {
         check(
             "unit:a.service (/tmp/*, a)",
             &["203.0.113.9:443"],
-            "its exe '/tmp/*' has signs that a contract reads as a pattern: write the contract by hand",
+            "'unit:a.service (/tmp/*",
         );
         check("unknown", &["203.0.113.9:443"], "nobody knows who sent it");
         check(

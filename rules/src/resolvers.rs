@@ -1,6 +1,6 @@
 //! Where names can be looked up so that nobody sees them: DNS over TLS and over HTTPS (RFC 7858, RFC 8484).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// DNS over TLS, and over QUIC (RFC 7858 3.1, RFC 9250 4.1.1).
 const TLS: u16 = 853;
@@ -22,29 +22,28 @@ const NAMES: [&str; 12] = [
 ];
 
 /// Their addresses.
-const ADDRESSES: [&str; 16] = [
-    "1.0.0.1",
-    "1.1.1.1",
-    "8.8.4.4",
-    "8.8.8.8",
-    "9.9.9.9",
-    "94.140.14.14",
-    "94.140.15.15",
-    "149.112.112.112",
-    "208.67.220.220",
-    "208.67.222.222",
-    "2001:4860:4860::8844",
-    "2001:4860:4860::8888",
-    "2606:4700:4700::1001",
-    "2606:4700:4700::1111",
-    "2620:fe::9",
-    "2620:fe::fe",
+const ADDRESSES: [IpAddr; 16] = [
+    IpAddr::V4(Ipv4Addr::new(1, 0, 0, 1)),
+    IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)),
+    IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4)),
+    IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
+    IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)),
+    IpAddr::V4(Ipv4Addr::new(94, 140, 14, 14)),
+    IpAddr::V4(Ipv4Addr::new(94, 140, 15, 15)),
+    IpAddr::V4(Ipv4Addr::new(149, 112, 112, 112)),
+    IpAddr::V4(Ipv4Addr::new(208, 67, 220, 220)),
+    IpAddr::V4(Ipv4Addr::new(208, 67, 222, 222)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8844)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888)),
+    IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1001)),
+    IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)),
+    IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0x9)),
+    IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe)),
 ];
 
 /// Whether a service looks up names under encryption, by its address, its port and the name that it was called by.
 #[must_use]
 pub fn is_encrypted_dns(remote: SocketAddr, name: Option<&str>) -> bool {
-    let is_address = |address: IpAddr| ADDRESSES.iter().any(|known| known.parse() == Ok(address));
     let is_name = |name: &str| {
         NAMES.iter().any(|known| {
             let above = name.strip_suffix(known);
@@ -53,7 +52,7 @@ pub fn is_encrypted_dns(remote: SocketAddr, name: Option<&str>) -> bool {
     };
     match remote.port() {
         TLS => true,
-        443 => name.is_some_and(is_name) || is_address(remote.ip()),
+        443 => name.is_some_and(is_name) || ADDRESSES.contains(&remote.ip()),
         _ => false,
     }
 }

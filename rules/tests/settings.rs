@@ -62,7 +62,7 @@ fn the_shipped_configuration_is_right_also_where_it_is_commented_out() {
     let config = config::parse("jaga.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(
         (config.contracts.len(), config.serves.len()),
-        (1, 2),
+        (2, 2),
         "{text}"
     );
 }

@@ -151,8 +151,8 @@ impl Leak<'_> {
     }
 }
 
-/// What may be said of ordinary work: that somebody read much, as information.
-const ORDINARY: &[&str] = &["store-mass-read"];
+/// What may be said of ordinary work, as information: that somebody read much, that a port answers.
+const ORDINARY: &[&str] = &["store-mass-read", "data-port-answers"];
 
 /// Nothing was said beyond the ordinary, no sensor was blind or lost anything; the tape agrees.
 ///

@@ -11,12 +11,18 @@ use jaga_tests::world::{MB, World};
 
 /// Standard output and standard error of `jaga WORDS -c CONFIG`, which must succeed.
 fn jaga(agent: &Agent, words: &[&str]) -> (String, String) {
+    says(agent, words, 0)
+}
+
+/// The same, with this exit status.
+fn says(agent: &Agent, words: &[&str], status: i32) -> (String, String) {
     let mut command = Command::new(program::jaga());
     command
         .args(words)
         .arg("-c")
         .arg(agent.folder().join("jaga.yaml"));
-    let said = run(&mut command);
+    let said = command.output().expect("jaga starts");
+    assert_eq!(said.status.code(), Some(status), "{said:?}");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (text(said.stdout), text(said.stderr))
 }
@@ -56,7 +62,7 @@ fn a_transfer_is_allowed_and_its_case_settled() {
     ];
     let config = agent.folder().join("jaga.yaml");
     let before = std::fs::read_to_string(&config).unwrap();
-    let (shown, said) = jaga(&agent, &allow);
+    let (shown, said) = says(&agent, &allow, 1);
     println!("   {shown}{said}");
     assert!(shown.contains("unit: jagat-export.service") && shown.contains(&format!("{OUT}:80")));
     assert_eq!(std::fs::read_to_string(&config).unwrap(), before);

@@ -103,10 +103,17 @@ fn write(args: &Args, contract: &str, others: usize) -> Result<ExitCode, String>
         with_contract(&text, contract).map_err(|why| format!("{shown} stays as it is: {why}"))?;
     if !args.yes && !agrees(&format!("Add it to {shown}?")) {
         eprintln!("Nothing was written: add the lines by hand, or call it again with --yes.");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitCode::from(FOUND));
     }
-    replace(&file, &new)
-        .map_err(|error| format!("cannot write {shown}: {error}; it is as it was"))?;
+    if fs::read_to_string(&file).unwrap_or_default() != text {
+        return Err(format!("{shown} was changed meanwhile: call it again"));
+    }
+    replace(&file, &new).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => format!(
+            "'{shown}.new' is there, of a command that was ended: look at it, and delete it; {shown} is as it was"
+        ),
+        _ => format!("cannot write {shown}: {error}; it is as it was"),
+    })?;
     eprintln!(
         "Written to {shown}; a running agent takes it up at once. Close the case: jaga settle {} --allowed",
         args.alert

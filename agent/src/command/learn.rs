@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use jaga_rules::event::{RuleText, Stamp};
+use jaga_rules::event::{Event, RuleText, Stamp};
 use jaga_rules::output::{AlertState, Transition};
 use jaga_rules::proposal::{Proposal, with_contract};
 use jaga_rules::units::DAY;
@@ -27,6 +27,8 @@ pub struct Args {
     #[arg(long, default_value = "nobody-yet@hospital.example")]
     owner: String,
 }
+
+const NAME: &str = "learn";
 
 /// Tells every transfer of store data outside of contracts, however small; it ends an hour after its last byte.
 const RULE: &str = "\
@@ -124,19 +126,23 @@ impl Transfer {
     }
 }
 
+fn rules() -> Vec<RuleText> {
+    vec![RuleText {
+        file: "learn.yaml".to_owned(),
+        text: RULE.to_owned(),
+    }]
+}
+
 fn transfers(file: &Path) -> Result<BTreeMap<Sends, Transfer>, (u8, String)> {
     let opened = File::open(file).map_err(|error| (USAGE, error.to_string()))?;
     let mut tape =
         Tape::open(BufReader::new(opened)).map_err(|trouble| (FOUND, trouble.to_string()))?;
     let header = tape.header().clone();
     let mut setup = header.setup;
-    setup.rules = vec![RuleText {
-        file: "learn.yaml".to_owned(),
-        text: RULE.to_owned(),
-    }];
+    setup.rules = rules();
     let mut transfers: BTreeMap<Sends, BTreeMap<String, Transfer>> = BTreeMap::new();
     let take = |told: &Transition| {
-        if told.state != AlertState::Resolved {
+        if told.state != AlertState::Resolved || *told.rule != *NAME {
             return;
         }
         // Who is not known, or sent to no address, cannot have a contract.
@@ -157,8 +163,11 @@ fn transfers(file: &Path) -> Result<BTreeMap<Sends, Transfer>, (u8, String)> {
     };
     let mut player =
         Player::new(header.seed, &setup, take).map_err(|problems| (FOUND, problems.to_string()))?;
-    for event in tape.by_ref() {
-        player.play(&event);
+    for mut stamped in tape.by_ref() {
+        if let Event::Reload(setup) = &mut stamped.event {
+            setup.rules = rules();
+        }
+        player.play(&stamped);
     }
     player.run_on(RUN_ON);
     drop(player);

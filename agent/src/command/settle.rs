@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use jaga_rules::config;
 use jaga_rules::event::{Settle, Verdict};
 use jiff::Timestamp;
 
@@ -138,7 +139,10 @@ pub(super) fn line(found: &Found) -> String {
         line += "  (still firing)";
     }
     // A program may have any name: it must not write a line of its own.
-    line.replace(char::is_control, "?")
+    line.replace(
+        |sign: char| sign.is_control() || config::is_format(sign),
+        "?",
+    )
 }
 
 fn settle(cases: &Cases, alert: &str, verdict: Verdict) -> Result<ExitCode, String> {

@@ -46,13 +46,28 @@ impl Cases {
     /// None has, or it cannot be read.
     pub fn open(directory: &Path) -> Result<Self, StateError> {
         let path = directory.join("jaga.db");
-        if !path.exists() {
-            return Err(StateError(format!(
-                "no state in '{}': `jaga run` has not run with this configuration; `-c` names another one",
-                directory.display()
-            )));
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(StateError(format!(
+                    "no state in '{}': `jaga run` has not run with this configuration; `-c` names another one",
+                    directory.display()
+                )));
+            }
+            Err(error) => {
+                return Err(StateError(format!(
+                    "cannot look into '{}': {error}; run it as root",
+                    directory.display()
+                )));
+            }
         }
-        let connection = file::open_again(&path).map_err(|error| at(&path, "open", &error))?;
+        let connection = file::open_again(&path)
+            .and_then(|connection| {
+                // An older agent has not made it; then nobody answers, which is said.
+                connection.execute_batch(file::REQUESTS)?;
+                Ok(connection)
+            })
+            .map_err(|error| at(&path, "open", &error))?;
         Ok(Self { connection, path })
     }
 

@@ -31,7 +31,7 @@ const SCHEMA: &str = "
 ";
 
 /// What people ask of the agent, and whether it did that. Beside the schema: an older version does without.
-const REQUESTS: &str = "
+pub(super) const REQUESTS: &str = "
     CREATE TABLE IF NOT EXISTS request (number INTEGER PRIMARY KEY AUTOINCREMENT, alert TEXT NOT NULL,
                                         verdict TEXT NOT NULL, answer INTEGER);
 ";

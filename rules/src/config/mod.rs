@@ -22,7 +22,7 @@ mod who;
 pub use at_most::AtMost;
 pub use file::{FILE, default_rules, parse};
 pub(crate) use store::quoted;
-pub use store::{label_of, render_stores, with_stores};
+pub use store::{is_format, label_of, render_stores, with_stores};
 pub use when::When;
 
 /// The whole configuration, checked.

@@ -229,7 +229,8 @@ pub(crate) fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
-            control if control.is_control() => {
+            // Also what turns the direction of a text, which shows another than there is.
+            control if control.is_control() || is_format(control) => {
                 let _ = write!(out, "\\U{:08x}", u32::from(control));
             }
             other => out.push(other),
@@ -237,6 +238,12 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Signs that are not seen and change how others are.
+#[must_use]
+pub fn is_format(sign: char) -> bool {
+    matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The configuration `text` with `stores: auto` (written, or left out) replaced by these stores: what goes on a

@@ -17,7 +17,15 @@ impl Engine {
     ) -> bool {
         let names = &self.names;
         let was_empty = self.firsts.is_empty();
+        let refused = self.firsts.refused;
         let sight = self.firsts.see(first, numbers, self.now, || name(names));
+        if self.firsts.refused > refused && self.firsts.refused.is_power_of_two() {
+            // Each time that there are twice as many.
+            let why = format!(
+                "more new things of kind '{first}' than are remembered: whatever comes is not told as new"
+            );
+            self.gap(&Gap::new("engine", GapKind::Lost, 1, why), output);
+        }
         if was_empty && let Some(next) = self.firsts.next() {
             self.deadlines.remind(next, Due::Firsts);
         }

@@ -200,13 +200,25 @@ impl Engine {
         let Some((rule, slot)) = named.next() else {
             return;
         };
-        let watch = &mut self.watches[rule as usize];
+        let watch = &self.watches[rule as usize];
         let name = watch.rule.name.clone();
-        let Some(alert) = watch.alert_mut(slot).filter(|alert| alert.case_open) else {
+        let Some(alert) = watch.alert(slot).filter(|alert| alert.case_open) else {
             return;
         };
-        (alert.case_open, alert.settled) = (false, Some(self.now));
-        self.alerts_changed.insert((rule, alert.key));
+        let (key, was_firing) = (alert.key, matches!(alert.phase, Phase::Firing(_)));
+        let totals = self.totals_of(rule, &key);
+        if let Some(alert) = self.watches[rule as usize].alert_mut(slot) {
+            (alert.case_open, alert.settled) = (false, Some(self.now));
+            // What flows on is another case: it fires when it is a whole limit more.
+            if was_firing {
+                alert.told = totals;
+            }
+            alert.phase = Phase::Idle;
+        }
+        self.alerts_changed.insert((rule, key));
+        if was_firing {
+            self.tell(rule, key, AlertState::Resolved, output);
+        }
         output.settled.push(Settled {
             rule: name,
             id: settle.id.clone(),

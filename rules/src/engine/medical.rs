@@ -1,5 +1,7 @@
 //! What medical systems ask of each other.
 
+use std::hash::{Hash, Hasher};
+
 use super::*;
 use crate::event::{Dicom, Flow};
 use crate::rule::{AppProtocol, First};
@@ -22,7 +24,7 @@ impl Engine {
             seen.why = Some(asks_to_send(&seen, title, &dicom.calling));
             seen.amounts.dicom_moves = *moves;
             self.count(&seen, output);
-            let numbers = (u64::from(seen.ae_title.0), 0);
+            let numbers = self.numbers_of(title);
             self.first(First::AeTitle, numbers, |_| title.clone(), &seen, output);
         }
     }
@@ -39,8 +41,15 @@ impl Engine {
         seen.ae_title = self.title_name(title);
         let peer = dicom.flow.remote.ip();
         seen.why = Some(format!("{title} ({peer}) speaks with this host").into());
-        let numbers = (u64::from(seen.ae_title.0), 0);
+        let numbers = self.numbers_of(title);
         self.first(First::AePeer, numbers, |_| title.clone(), &seen, output);
+    }
+
+    /// Also of titles that are too many to have a number of their own.
+    fn numbers_of(&self, title: &Name) -> (u64, u64) {
+        let mut hasher = self.hasher();
+        title.hash(&mut hasher);
+        (hasher.finish(), 0)
     }
 
     pub(super) fn messages(&mut self, flow: &Flow, messages: u64, output: &mut Output) {
@@ -62,7 +71,10 @@ impl Engine {
 
     /// Whether a contract names a title; `None` where none names any.
     fn is_named(&self, title: &Name) -> Option<bool> {
+        let today = self.today();
+        let is_over = |until: jiff::civil::Date| today.is_some_and(|today| until < today);
         let contracts = self.config.contracts.iter();
+        let contracts = contracts.filter(|contract| !contract.until.is_some_and(is_over));
         let mut titles = contracts.flat_map(|contract| &contract.to_ae).peekable();
         titles.peek()?;
         Some(titles.any(|named| named == title))

@@ -89,7 +89,7 @@ impl Engine {
     }
 
     /// SipHash: keyed, unlike the hash of the maps, because its results are told.
-    fn hasher(&self) -> impl Hasher {
+    pub(super) fn hasher(&self) -> impl Hasher + use<> {
         // With its fixed keys and our seed it is the same in every run.
         let mut hasher = std::collections::hash_map::DefaultHasher::new();
         self.seed.hash(&mut hasher);

@@ -13,6 +13,8 @@ pub enum Message {
         /// Title that is called.
         called: String,
     },
+    /// It is accepted (A-ASSOCIATE-AC).
+    Accept,
     /// An object shall be taken (C-STORE-RQ).
     Store,
     /// Objects shall come back over the same association (C-GET-RQ).
@@ -24,18 +26,37 @@ pub enum Message {
     },
 }
 
-/// What a segment's payload begins with, if that is one of these. Programs write a header and its command together, or one
-/// after the other (dcmtk): either way a command begins a segment or follows the first header in it.
+/// What a segment's payload says, PDU by PDU from its beginning. Programs write a header and its command together, or one
+/// after the other (dcmtk): either way a command begins a segment or follows a header in it.
 #[must_use]
-pub fn message(payload: &[u8]) -> Option<Message> {
-    match payload {
-        [1, 0, _, _, _, _, body @ ..] => associate(body),
-        [4, 0, _, _, _, _, _, _, _, _, context, header, set @ ..] => {
+pub fn messages(payload: &[u8]) -> Vec<Message> {
+    let mut messages: Vec<Message> = command(payload).into_iter().collect();
+    let mut rest = payload;
+    while let Some((pdu, behind)) = pdu(rest) {
+        messages.extend(match pdu {
+            [1, 0, _, _, _, _, body @ ..] => associate(body),
+            [2, 0, _, _, _, _, 0, 1, 0, 0, ..] => Some(Message::Accept),
             // Contexts are odd; the lowest bit of the header says command, the next one that it is the last part.
-            (context % 2 == 1 && *header == 3).then(|| command(set))?
-        }
-        set => command(set),
+            [4, 0, _, _, _, _, _, _, _, _, context, 3, set @ ..] if context % 2 == 1 => {
+                command(set)
+            }
+            _ => None,
+        });
+        rest = behind;
     }
+    messages
+}
+
+/// A protocol data unit, as far as it was captured, and what is behind it. Type, nothing, length.
+fn pdu(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, body) = bytes.split_first_chunk::<6>()?;
+    let [1..=7, 0, length @ ..] = *head else {
+        return None;
+    };
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+    // Nothing of it would keep the walk where it is.
+    let whole = head.len() + length.min(body.len());
+    (length > 0).then(|| bytes.split_at(whole))
 }
 
 /// Version 1, two bytes of nothing, called title, calling title.
@@ -84,8 +105,9 @@ fn element(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 
 /// Without the blanks around it; what is no letter, digit or sign as `\xHH`: it is shown to people.
 fn title(bytes: &[u8]) -> Option<String> {
-    let text = bytes.trim_ascii();
-    let text = text.strip_suffix(&[0]).unwrap_or(text);
+    let is_blank = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    let end = bytes.iter().rposition(|byte| !is_blank(byte))? + 1;
+    let text = bytes[..end].trim_ascii_start();
     let shown = |byte: &u8| match byte {
         b' ' | b'!'..=b'[' | b']'..=b'~' => char::from(*byte).to_string(),
         byte => format!("\\x{byte:02x}"),
@@ -98,7 +120,7 @@ mod tests {
     use super::*;
 
     fn open(called: &str, calling: &str) -> Vec<u8> {
-        let head = [1, 0, 0, 0, 0, 205, 0, 1, 0, 0];
+        let head = [1, 0, 0, 0, 0, 68, 0, 1, 0, 0];
         let titles = format!("{called:16}{calling:16}");
         [head.as_slice(), titles.as_bytes(), &[0; 32]].concat()
     }
@@ -115,8 +137,10 @@ mod tests {
         [&[0, 0, 0, 0, 4, 0, 0, 0], length.as_slice(), &bytes].concat()
     }
 
-    fn header(kind: u8) -> [u8; 12] {
-        [4, 0, 0, 0, 0, 90, 0, 0, 0, 86, 1, kind]
+    fn pdata(kind: u8, set: &[u8]) -> Vec<u8> {
+        let length = |more: usize| (set.len() as u32 + more as u32).to_be_bytes();
+        let head = [&[4, 0], length(6).as_slice(), &length(2), &[1, kind]].concat();
+        [head.as_slice(), set].concat()
     }
 
     #[test]
@@ -125,8 +149,9 @@ mod tests {
             calling: "WARD 3".to_owned(),
             called: "ORTHANC".to_owned(),
         };
-        assert_eq!(message(&open("ORTHANC", "  WARD 3")), Some(expected));
-        let Some(Message::Associate { called, .. }) = message(&open("A\u{1b}[31m\\", "B")) else {
+        assert_eq!(messages(&open("ORTHANC\0\0", "  WARD 3")), [expected]);
+        let opened = messages(&open("A\u{1b}[31m\\", "B"));
+        let [Message::Associate { called, .. }] = &opened[..] else {
             panic!("no association");
         };
         assert_eq!(called, "A\\x1b[31m\\x5c");
@@ -148,27 +173,32 @@ mod tests {
             ),
         ];
         for (set, expected) in requests {
-            assert_eq!(message(&set).as_ref(), Some(&expected));
-            let whole = [header(3).as_slice(), &set].concat();
-            assert_eq!(message(&whole), Some(expected));
+            assert_eq!(messages(&set), std::slice::from_ref(&expected));
+            let whole = pdata(3, &set);
+            assert_eq!(messages(&whole), std::slice::from_ref(&expected));
+            let echo = pdata(3, &self::set(&[(0x0100, &[0x30, 0])]));
+            assert_eq!(messages(&[echo, whole].concat()), [expected]);
         }
     }
 
     #[test]
     fn what_only_looks_alike_is_not() {
         let store = set(&[(0x0100, &[1, 0])]);
-        let data = [header(2).as_slice(), &store].concat();
-        assert_eq!(message(&data), None, "a data set may hold anything");
+        assert_eq!(
+            messages(&pdata(2, &store)),
+            [],
+            "a data set may hold anything"
+        );
         let response = set(&[(0x0100, &[1, 0x80])]);
-        assert_eq!(message(&response), None);
-        assert_eq!(message(&set(&[(0x0100, &[0x21, 0])])), None, "nowhere to");
-        assert_eq!(message(&open("", "B")), None);
+        assert_eq!(messages(&response), []);
+        assert_eq!(messages(&set(&[(0x0100, &[0x21, 0])])), [], "nowhere to");
+        assert_eq!(messages(&open("", "B")), []);
         for cut in 0..store.len() - 1 {
-            assert_eq!(message(&store[..cut]), None, "cut at {cut}");
+            assert_eq!(messages(&store[..cut]), [], "cut at {cut}");
         }
         let whole = open("A", "B");
         for cut in 0..42 {
-            assert_eq!(message(&whole[..cut]), None, "cut at {cut}");
+            assert_eq!(messages(&whole[..cut]), [], "cut at {cut}");
         }
     }
 }

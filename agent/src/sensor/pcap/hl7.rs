@@ -14,11 +14,13 @@ pub fn messages(payload: &[u8]) -> u64 {
     frames.filter(counts).count() as u64
 }
 
-/// Whether one of its segments acknowledges another message.
+/// Whether it is an acknowledgement alone, by its type (MSH-9): the answer to a query acknowledges, too, and has patients.
 fn is_answer(frame: &[u8]) -> bool {
-    frame
-        .split(|byte| *byte == b'\r')
-        .any(|segment| segment.starts_with(b"MSA"))
+    let Some(separator) = frame.get(3) else {
+        return false;
+    };
+    let kind = frame.split(|byte| byte == separator).nth(8);
+    kind.is_some_and(|kind| kind.starts_with(b"ACK"))
 }
 
 #[cfg(test)]

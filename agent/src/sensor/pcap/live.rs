@@ -73,6 +73,12 @@ fn beginnings(at: impl Fn(u8, u8) -> String) -> String {
             is(6, 0x0001_0000),
             format!("{} != 0", at(10, 1)),
         ]),
+        // A-ASSOCIATE-AC of version 1.
+        all([
+            format!("{} = 0x0200", at(0, 2)),
+            is(6, 0x0001_0000),
+            format!("{} >= 0", at(10, 1)),
+        ]),
         // P-DATA with a whole command, which begins with its length.
         all([
             format!("{} = 0x0400", at(0, 2)),
@@ -437,6 +443,7 @@ mod tests {
             &[4, 1, 1, 0xbb, 203, 0, 113, 9, 0],
             b"\x0bMSH|^~\\&|LIS",
             b"\x01\0\0\0\0\xcd\0\x01\0\0ORTHANC         WARD3           ",
+            b"\x02\0\0\0\0\xcd\0\x01\0\0ORTHANC         WARD3           ",
             b"\x04\0\0\0\0\x5a\0\0\0\x56\x01\x03\0\0\0\0\x04\0\0\0\x4c\0\0\0\0\0\x02\0",
             b"\0\0\0\0\x04\0\0\0\x4c\0\0\0\0\0\x02\0",
         ];

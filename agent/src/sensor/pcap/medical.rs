@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jaga_rules::event::{Dicom, Fact, Flow, Name, Opener, Protocol};
 
-use super::dicom::{Message, message};
+use super::dicom::{self, Message};
 use super::flow::{TICKS_PER_SECOND, Tick};
 use super::frame::{Packet, number};
 use super::hl7;
@@ -38,6 +38,8 @@ struct Association {
     server: SocketAddr,
     calling: Name,
     called: Name,
+    /// The server took it: who only calls, at a port that nobody listens on, is heard of by nobody.
+    is_open: bool,
     last: Tick,
 }
 
@@ -49,7 +51,7 @@ impl Medical {
         }
         let from = SocketAddr::new(packet.source, packet.ports.0);
         let to = SocketAddr::new(packet.destination, packet.ports.1);
-        if let Some(message) = message(packet.payload) {
+        for message in dicom::messages(packet.payload) {
             self.associated(message, (from, to), local, now);
         }
         let messages = hl7::messages(packet.payload);
@@ -81,11 +83,12 @@ impl Medical {
         now: Tick,
     ) {
         if let Message::Associate { calling, called } = &message {
-            self.open(Association {
+            return self.open(Association {
                 client: from,
                 server: to,
                 calling: calling.as_str().into(),
                 called: called.as_str().into(),
+                is_open: false,
                 last: now,
             });
         }
@@ -97,8 +100,13 @@ impl Medical {
         let (client, server, calling, called) = match known {
             Some(of) => {
                 of.last = now;
+                of.is_open |= message == Message::Accept && of.server == from;
+                if !of.is_open {
+                    return;
+                }
                 (of.client, of.server, of.calling.clone(), of.called.clone())
             }
+            None if message == Message::Accept => return,
             None => {
                 let (client, server) = by_port(from, to);
                 (client, server, "".into(), "".into())
@@ -108,7 +116,7 @@ impl Medical {
             return;
         };
         match message {
-            Message::Associate { .. } => {}
+            Message::Associate { .. } | Message::Accept => {}
             Message::Store => fact.stores += 1,
             Message::Get => fact.gets += 1,
             Message::Move { destination } => moved(&mut fact.moves, destination.into()),
@@ -224,8 +232,10 @@ mod tests {
 
     fn opening(called: &str, calling: &str) -> Vec<u8> {
         let titles = format!("{called:16}{calling:16}");
-        [&[1, 0, 0, 0, 0, 205, 0, 1, 0, 0], titles.as_bytes()].concat()
+        [&[1, 0, 0, 0, 0, 36, 0, 1, 0, 0], titles.as_bytes()].concat()
     }
+
+    const ACCEPT: [u8; 10] = [2, 0, 0, 0, 0, 4, 0, 1, 0, 0];
 
     /// A C-MOVE to `ROGUE`.
     fn move_request() -> Vec<u8> {
@@ -247,6 +257,9 @@ mod tests {
     fn an_association_keeps_its_titles_over_drains() {
         let mut medical = Medical::default();
         send(&mut medical, THEIRS, OURS, &opening("ORTHANC", "WARD3"));
+        send(&mut medical, THEIRS, OURS, &ACCEPT);
+        assert!(told(&mut medical).is_empty(), "nobody took it");
+        send(&mut medical, OURS, THEIRS, &ACCEPT);
         let opened = told(&mut medical);
         assert_eq!(opened.len(), 1);
         assert_eq!(
@@ -285,6 +298,7 @@ mod tests {
                 OURS,
                 &opening("ORTHANC", &port.to_string()),
             );
+            send(&mut medical, OURS, &from, &ACCEPT);
         }
         assert_eq!(medical.associations.len(), ASSOCIATIONS_LIMIT);
         assert_eq!(told(&mut medical).len(), FACTS_LIMIT);
