@@ -69,7 +69,7 @@ fn rung_3_staged_by_one_login_and_sent_by_another() {
     let pack = format!("tar cf {stage}/x.tar -C {store} . && chmod 666 {stage}/x.tar");
     world.login("jagat-alice", &pack).done(60);
     let send = format!(
-        "mv {stage}/x.tar {stage}/holiday.avi && curl -sfT {stage}/holiday.avi http://{OUT}/"
+        "mv {stage}/x.tar {stage}/holiday.avi && curl --limit-rate 200M -sfT {stage}/holiday.avi http://{OUT}/"
     );
     world.login("jagat-bob", &send).done(60);
     to_out("login:jagat-bob").told(&mut agent, world.net.out.received() - before);
