@@ -18,6 +18,7 @@ pub const PACKS: &[(&str, &str)] = &[
     pack!("store-leaks-to-one-place.yaml"),
     pack!("store-data-to-peer.yaml"),
     pack!("store-served-to-peer.yaml"),
+    pack!("store-holder-keeps-talking.yaml"),
     pack!("bulk-outbound.yaml"),
     pack!("sustained-rate.yaml"),
     pack!("store-mass-read.yaml"),

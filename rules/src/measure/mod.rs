@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::observation::{Observation, Subject};
 use crate::rule::Measure;
 
+mod active_hours;
 mod connections;
 mod decoy_touched;
 mod destinations;
@@ -52,6 +53,7 @@ pub const MEASURES: &[Definition] = &[
     dicom_stores::DEFINITION,
     hl7_messages::DEFINITION,
     first_seen::DEFINITION,
+    active_hours::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.
@@ -80,6 +82,8 @@ pub enum How {
     Distinct(fn(&Observation) -> Option<IpAddr>),
     /// Amounts flow into a leaking bucket.
     Rate(fn(&Observation) -> u64),
+    /// Hours in which there was anything.
+    Hours,
 }
 
 /// The definition of a measure.

@@ -253,6 +253,8 @@ pub enum Measure {
     Hl7Messages,
     /// Things that were not seen in the last 30 days.
     FirstSeen,
+    /// Hours in which a holder sent something.
+    ActiveHours,
 }
 
 impl Measure {
@@ -282,6 +284,7 @@ impl Measure {
             Self::DicomStores => "objects",
             Self::Hl7Messages => "messages",
             Self::FirstSeen => "times",
+            Self::ActiveHours => "hours",
         }
     }
 }

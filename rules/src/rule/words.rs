@@ -60,7 +60,7 @@ pub enum Watches {
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 22] = [
+pub const MEASURES: [MeasureWord; 23] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -192,6 +192,12 @@ pub const MEASURES: [MeasureWord; 22] = [
         measure: Measure::FirstSeen,
         unit: Unit::Count,
         watches: Watches::Firsts,
+    },
+    MeasureWord {
+        name: "active-hours",
+        measure: Measure::ActiveHours,
+        unit: Unit::Count,
+        watches: Watches::Exposed,
     },
 ];
 

@@ -10,6 +10,7 @@ use crate::measure::How;
 use crate::observation::Observation;
 use crate::rule::Amount;
 use crate::trail::Trail;
+use crate::units::HOUR;
 use crate::window::Window;
 
 /// Distinct things told apart per key; beyond, each counts.
@@ -34,6 +35,8 @@ pub struct Count {
 pub(super) enum More {
     Distinct(Distinct),
     Rate(Bucket),
+    /// The hour that was counted last, since the boot.
+    Hour(i64),
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +53,7 @@ impl Count {
                 let bucket = Bucket::new(per_second, burst, tally.clock.clone());
                 Some(Box::new(More::Rate(bucket)))
             }
+            (How::Hours, _) => Some(Box::new(More::Hour(i64::MIN))),
             _ => None,
         };
         Self {
@@ -68,6 +72,11 @@ impl Count {
                 (u64::from(distinct.add(length, at, item)), false)
             }
             (Addition::Item(_), _) => (1, false),
+            (Addition::Hour, Some(More::Hour(last))) => {
+                let is_new = std::mem::replace(last, hour(at)) != hour(at);
+                (u64::from(is_new), false)
+            }
+            (Addition::Hour, _) => (1, false),
             (Addition::Amount(amount), Some(More::Rate(bucket))) => (amount, bucket.add(amount)),
             (Addition::Amount(amount), _) => (amount, false),
         };
@@ -77,6 +86,14 @@ impl Count {
         }
         self.total = self.total.saturating_add(amount);
         (amount, over)
+    }
+
+    /// A part of the window of an earlier run.
+    pub(super) fn put_back(&mut self, length: i64, at: Stamp, amount: u64) {
+        self.window.add(length, at, amount);
+        if let Some(More::Hour(last)) = self.more.as_deref_mut() {
+            *last = hour(at);
+        }
     }
 
     /// Follows who and where to, from the moment on that the window holds `worth`.
@@ -93,6 +110,10 @@ impl Count {
         self.window = Window::default();
         self.trail = None;
     }
+}
+
+fn hour(at: Stamp) -> i64 {
+    at.0.div_euclid(HOUR)
 }
 
 impl Distinct {

@@ -97,6 +97,8 @@ pub enum Addition {
     Amount(u64),
     /// A thing that counts once.
     Item(IpAddr),
+    /// An hour that counts once.
+    Hour,
 }
 
 /// What an addition came to.
@@ -154,7 +156,8 @@ impl Tally {
                 window: limit.window,
                 limits: Vec::new(),
                 smallest: u64::MAX,
-                keeps: limit.window >= BUDGET && matches!(self.definition.how, How::Add(_)),
+                keeps: limit.window >= BUDGET
+                    && matches!(self.definition.how, How::Add(_) | How::Hours),
             });
             self.lengths.len() - 1
         });
@@ -170,6 +173,7 @@ impl Tally {
                 self.clock.set(at);
                 Addition::Amount(of(seen))
             }
+            How::Hours => Addition::Hour,
         };
         let some = !matches!(addition, Addition::Amount(0));
         some.then(|| (self.open(Key::of(&self.by, seen)), addition))
@@ -348,7 +352,7 @@ impl Tally {
         let slot = self.open(key);
         let count = &mut self.cells[slot as usize].counts[length as usize];
         for (at, amount) in parts {
-            count.window.add(window, *at, *amount);
+            count.put_back(window, *at, *amount);
         }
         (count.total, count.first) = (total, *first);
         self.base = self.base.max(total);
