@@ -2,7 +2,7 @@
 // Tells each process that is made, becomes a program, or ends, and lists those that already run.
 #include "jaga.bpf.h"
 
-enum kind { KNOWN = 0, FORK = 1, EXEC = 2, EXIT = 3 };
+enum kind { KNOWN = 0, FORK = 1, EXEC = 2, EXIT = 3, REGROUPED = 4 };
 
 enum {
 	TEXT_BYTES = 8192,
@@ -18,7 +18,7 @@ struct record {
 	u16 exe_len;
 	u16 cgroup_len;
 	struct who who;
-	u64 parent_start;
+	u64 parent_start; /* of REGROUPED: of whoever did it */
 	u32 parent_tgid;
 	u32 cut; /* the program's path was too deep or too long to be told whole */
 	char text[TEXT_BYTES];
@@ -169,6 +169,28 @@ static __always_inline void tell(struct record *record)
 		count_lost(0);
 }
 
+/* A process is in another cgroup now than it, or its maker, was; `by` is who put it there. */
+static __always_inline void tell_regrouped(struct task_struct *task, struct task_struct *by)
+{
+	struct record *record = new_record(0, REGROUPED, task);
+
+	if (!record)
+		return;
+	record->parent_tgid = by->tgid;
+	record->parent_start = by->group_leader->start_boottime;
+	add_paths(record, NULL, task);
+	tell(record);
+}
+
+/* Of a hierarchy of version 1, too: what is told is the cgroup in that of version 2, and says nothing new then. */
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(on_regroup, struct cgroup *to, const char *path, struct task_struct *task, bool threadgroup)
+{
+	if (threadgroup)
+		tell_regrouped(task, bpf_get_current_task_btf());
+	return 0;
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -181,9 +203,11 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	record->parent_tgid = parent->tgid;
 	record->parent_start = parent->group_leader->start_boottime;
-	if (child->cgroups->dfl_cgrp->kn->id != parent->cgroups->dfl_cgrp->kn->id)
-		add_paths(record, NULL, child);
+	/* Born elsewhere (CLONE_INTO_CGROUP), it was put there by its maker: told as that. */
+	record->who.cgroup = parent->cgroups->dfl_cgrp->kn->id;
 	tell(record);
+	if (child->cgroups->dfl_cgrp->kn->id != parent->cgroups->dfl_cgrp->kn->id)
+		tell_regrouped(child, parent);
 	return 0;
 }
 

@@ -51,6 +51,8 @@ pub enum Refusal {
     UsedUp,
     /// It names DICOM titles, and others were heard, or none.
     OtherTitles,
+    /// Somebody changed the sender's cgroup or login by hand.
+    Disguised,
 }
 
 impl Refusal {
@@ -64,6 +66,9 @@ impl Refusal {
             Self::UsedUp => "is used up",
             Self::OtherTitles => {
                 "names AE titles, and others were heard, or none since the agent started"
+            }
+            Self::Disguised => {
+                "is not for a process whose cgroup or login was changed by hand: let the service manager start it"
             }
         }
     }
@@ -99,9 +104,12 @@ impl Contracts {
             if !is_for {
                 continue;
             }
-            let left = match fits(contract, who.dialog) {
-                true => self.left(contract, wall),
-                false => Err(Refusal::OtherTitles),
+            let left = if who.member.is_disguised {
+                Err(Refusal::Disguised)
+            } else if fits(contract, who.dialog) {
+                self.left(contract, wall)
+            } else {
+                Err(Refusal::OtherTitles)
             };
             match left {
                 Ok(bytes) => {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 mod dicom;
+mod regrouped;
 mod settle;
 
 pub use dicom::Dicom;
+pub use regrouped::Regrouped;
 pub use settle::{Settle, Verdict};
 
 /// A name that comes from the configuration or from the host; cheap to clone.
@@ -401,6 +403,8 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
     },
+    /// A process was put into another cgroup.
+    Regrouped(Regrouped),
     /// A DICOM association was opened, or asked for something.
     Dicom(Dicom),
     /// HL7 messages left in MLLP frames, acknowledgements not among them.

@@ -1,8 +1,18 @@
 //! Processes and the sessions they belong to, as recorded when they were made.
 
-use crate::event::{Actor, Exec, Fork, Identity, Login, Name, Process};
+use std::borrow::Cow;
+
+use crate::event::{Actor, Exec, Fork, Identity, Login, Name, Process, Regrouped};
 use crate::map::{Map, map};
 use crate::names::{NOBODY, NameId, Names};
+
+/// The service manager's own programs.
+const SYSTEMD: [&str; 4] = [
+    "/usr/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd-executor",
+    "/lib/systemd/systemd",
+    "/lib/systemd/systemd-executor",
+];
 
 /// Processes kept at the most; beyond, a process is unknown (and what it sends counts as anybody's).
 pub const PROCESSES_LIMIT: usize = 262_144;
@@ -38,7 +48,7 @@ pub struct Member {
     pub user: NameId,
     /// Login user; `NOBODY` without an audit session.
     pub login: NameId,
-    /// Last unit of its cgroup path; `NOBODY` if none.
+    /// Last unit of its cgroup path, behind the manager's if that is a user's own; `NOBODY` if none.
     pub unit: NameId,
     /// Container name; `NOBODY` if none.
     pub container: NameId,
@@ -50,6 +60,9 @@ pub struct Member {
     pub session: NameId,
     /// It read store data or took it over a carrier (the engine's own mark).
     pub took: bool,
+    /// Its cgroup or login, or those of whoever made it, were changed by somebody else than the service manager, a container's
+    /// runtime or a login: it may not be what it is called, and nothing that is meant for that name is for it.
+    pub is_disguised: bool,
     identity: Identity,
 }
 
@@ -138,6 +151,33 @@ impl Lineage {
         self.tops.get_or_insert(top, new);
     }
 
+    /// A process was put into another cgroup. Tells if it moved to another run.
+    pub fn regroup(&mut self, names: &mut Names, told: &Regrouped) -> Option<Moved> {
+        let may = self.may_regroup(names, told);
+        let moved = self.identify(names, told.actor, &told.identity);
+        if let Some(member) = self.members.get_mut(&told.actor) {
+            member.is_disguised |= !may;
+        }
+        moved
+    }
+
+    /// Whether it is one who puts processes where they belong. The service manager, or a child of its own that has not got a
+    /// place yet (systemd before 254 puts itself into its unit), may do all; a service that is no login may put others into
+    /// containers: it is a runtime. Nothing is named after where no unit or container is.
+    fn may_regroup(&self, names: &Names, told: &Regrouped) -> bool {
+        let place = Cgroup::of(&told.identity.cgroup);
+        if place.unit.is_none() && place.container.is_none() || told.by.pid == 1 {
+            return true;
+        }
+        let Some(by) = self.members.get(&told.by) else {
+            return false;
+        };
+        let has_no_place = by.unit == NOBODY && by.container == NOBODY;
+        let is_runtime = told.by != told.actor && place.container.is_some();
+        let is_systemd = SYSTEMD.contains(&&**names.text(by.exe));
+        !by.is_disguised && (is_systemd || by.login == NOBODY && (has_no_place || is_runtime))
+    }
+
     /// A process made another, which inherits everything.
     pub fn fork(&mut self, names: &mut Names, fork: &Fork) {
         let parent = self.members.get(&fork.parent).cloned();
@@ -152,6 +192,11 @@ impl Lineage {
             .unwrap_or_default();
         let identity = fork.identity.as_ref().unwrap_or(&inherited);
         self.insert(names, fork.child, top, exe, identity);
+        let is_disguised =
+            parent.is_some_and(|parent| parent.is_disguised || parent.identity.drops(identity));
+        if let Some(child) = self.members.get_mut(&fork.child) {
+            child.is_disguised = is_disguised;
+        }
     }
 
     /// A process became another program. Tells if it moved to another run.
@@ -222,6 +267,7 @@ impl Lineage {
             run,
             session: NOBODY,
             took: false,
+            is_disguised: false,
             identity: Identity::default(),
         };
         self.members.insert(actor, member);
@@ -238,12 +284,14 @@ impl Lineage {
             .map_or(NOBODY, |login| names.intern(&login.user));
         member.unit = place
             .unit
+            .as_deref()
             .map_or(NOBODY, |unit| names.intern(&Name::from(unit)));
         let container = identity
             .container
             .clone()
             .or_else(|| place.container.map(Name::from));
         member.container = container.as_ref().map_or(NOBODY, |name| names.intern(name));
+        member.is_disguised |= member.identity.drops(identity);
         member.identity = identity.clone();
         let top = self.tops.get(&member.top).map_or(member.exe, |top| top.exe);
         let (run, name) = run_of(
@@ -281,7 +329,7 @@ fn run_of(
             format!("container:{container}"),
         );
     }
-    if let Some(unit) = place.unit {
+    if let Some(unit) = &place.unit {
         return (
             RunKey::Unit(identity.cgroup.clone()),
             format!("unit:{unit}"),
@@ -298,8 +346,9 @@ fn run_of(
 struct Cgroup<'a> {
     /// Short id of the container of a known runtime.
     container: Option<&'a str>,
-    /// The last `*.service` or `*.scope` that is not a login's own.
-    unit: Option<&'a str>,
+    /// The last `*.service` or `*.scope` that is not a login's own; of a user's own manager behind that manager's name: anybody
+    /// may give a unit of theirs any name.
+    unit: Option<Cow<'a, str>>,
 }
 
 impl<'a> Cgroup<'a> {
@@ -307,7 +356,19 @@ impl<'a> Cgroup<'a> {
         let container = path.split('/').find_map(container_id);
         let container = container.map(|id| &id[..12]);
         let unit = path.split('/').rfind(|part| is_unit(part));
+        let manager = path.split('/').find(|part| part.starts_with("user@"));
+        let unit = unit.map(|unit| match manager {
+            Some(manager) => Cow::Owned(format!("{manager}/{unit}")),
+            None => Cow::Borrowed(unit),
+        });
         Self { container, unit }
+    }
+}
+
+impl Identity {
+    /// Whether these have another login where there was one, or none: nobody logs in twice, or out again.
+    fn drops(&self, now: &Self) -> bool {
+        self.login.is_some() && self.login != now.login
     }
 }
 
@@ -377,6 +438,13 @@ mod tests {
         }
     }
 
+    fn in_cgroup(path: &str) -> Identity {
+        Identity {
+            cgroup: path.into(),
+            ..Identity::default()
+        }
+    }
+
     fn login(user: &str, session: u32) -> Identity {
         Identity {
             login: Some(Login {
@@ -436,12 +504,77 @@ mod tests {
         let pod = format!("/kubepods/burstable/pod1/{hex}");
         assert_eq!(Cgroup::of(&pod).container, Some("0123456789ab"));
         let nested = "/user.slice/user-1000.slice/user@1000.service/app.slice/sync.service";
-        assert_eq!(Cgroup::of(nested).unit, Some("sync.service"));
+        let unit = |path| Cgroup::of(path).unit.map(Cow::into_owned);
         assert_eq!(
-            Cgroup::of("/user.slice/user-0.slice/session-3.scope").unit,
-            None
+            unit(nested).as_deref(),
+            Some("user@1000.service/sync.service")
         );
-        assert_eq!(Cgroup::of("/init.scope").unit, None);
+        let own = "/system.slice/sync.service";
+        assert_eq!(unit(own).as_deref(), Some("sync.service"));
+        assert_eq!(unit("/user.slice/user-0.slice/session-3.scope"), None);
+        assert_eq!(unit("/init.scope"), None);
+    }
+
+    /// Who is put where, by whom, and whether it is what it is called from then on.
+    #[test]
+    fn only_managers_and_runtimes_say_what_a_process_is() {
+        let unit = "/system.slice/backup.service";
+        let container = format!(
+            "/system.slice/docker-{}.scope",
+            "0123456789abcdef".repeat(4)
+        );
+        let (apache, none) = ("/system.slice/apache2.service", "");
+        let check = |by: Identity, exe: &str, itself: bool, to: &str, expected: bool| {
+            let mut world = World::new();
+            world.fork(1, 100);
+            world.exec(100, exe, by.clone());
+            world.fork(100, 101);
+            let identity = Identity {
+                cgroup: to.into(),
+                ..by
+            };
+            let (by, actor) = (actor(100), actor(if itself { 100 } else { 101 }));
+            let told = Regrouped {
+                actor,
+                by,
+                identity,
+            };
+            world.lineage.regroup(&mut world.names, &told);
+            let member = world.lineage.member(actor).expect("known");
+            assert_eq!(member.is_disguised, !expected, "{exe} to {to}");
+            world.fork(actor.pid, 102);
+            let child = world.lineage.member(self::actor(102)).expect("known");
+            assert_eq!(child.is_disguised, !expected, "a child of {exe}");
+        };
+        check(in_cgroup(none), "/lib/systemd/systemd", true, unit, true);
+        check(
+            in_cgroup(none),
+            "/sbin/start-stop-daemon",
+            false,
+            unit,
+            true,
+        );
+        check(in_cgroup(apache), "/bin/sh", true, unit, false);
+        check(in_cgroup(apache), "/bin/sh", false, unit, false);
+        check(in_cgroup(apache), "/bin/sh", true, &container, false);
+        check(in_cgroup(apache), "/usr/bin/runc", false, &container, true);
+        check(login("root", 3), "/bin/sh", false, unit, false);
+        check(login("root", 3), "/bin/sh", false, &container, false);
+        check(login("root", 3), "/bin/sh", true, "/elsewhere", true);
+    }
+
+    #[test]
+    fn who_drops_its_login_is_disguised_and_who_logs_in_is_not() {
+        let mut world = World::new();
+        world.fork(1, 100);
+        world.exec(100, "/usr/sbin/sshd", Identity::default());
+        world.exec(100, "/bin/bash", login("alice", 7));
+        let disguised = |world: &World, pid| world.lineage.member(actor(pid)).unwrap().is_disguised;
+        assert!(!disguised(&world, 100));
+        world.exec(100, "/bin/sh", login("backup", 8));
+        assert!(disguised(&world, 100));
+        world.exec(100, "/bin/sh", login("alice", 7));
+        assert!(disguised(&world, 100), "and stays so");
     }
 
     #[test]

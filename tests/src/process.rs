@@ -139,6 +139,12 @@ impl Unit {
         format!("unit:{}", self.name)
     }
 
+    /// Its cgroup.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A shell script to run in the unit, free of any audit session that the test itself runs in.
     #[must_use]
     pub fn shell(&self, script: &str) -> Command {

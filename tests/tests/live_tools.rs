@@ -168,17 +168,20 @@ fn the_same_tools_with_other_files_are_quiet() {
     nothing_told(&mut agent);
 }
 
+fn contract(at_most: &str) -> String {
+    format!(
+        "contracts:\n  - name: nightly\n    who: {{ unit: {}, exe: /usr/bin/restic, user: jagat-bob }}\n    to: {OUT}:8081\n    \
+         at-most: {at_most} per 1d\n    owner: it@hospital.example\n    until: 2099-01-01\n",
+        RESTIC.unit
+    )
+}
+
 /// A nightly backup of the store, by a contract that allows `at_most`.
 fn backup(name: &str, at_most: &str) -> Option<(World, Agent, u64)> {
     let mut world = World::new(name).filter(|_| has_all(RESTIC.needed))?;
     let store = world.store("ekg", FILES.0, FILES.1);
     (RESTIC.serve)(&mut world);
-    let contract = format!(
-        "contracts:\n  - name: nightly\n    who: {{ unit: {}, exe: /usr/bin/restic, user: jagat-bob }}\n    to: {OUT}:8081\n    \
-         at-most: {at_most} per 1d\n    owner: it@hospital.example\n    until: 2099-01-01\n",
-        RESTIC.unit
-    );
-    let agent = world.agent_of_records(&store, RECORD, &contract);
+    let agent = world.agent_of_records(&store, RECORD, &contract(at_most));
     let script = RESTIC.script(&world, &store);
     let sent = world.out_received(|world| world.in_unit(RESTIC.unit, &script, 60));
     Some((world, agent, sent))
@@ -212,6 +215,32 @@ fn restic_beyond_its_contract_is_told() {
     let alert = agent.alert("store-data-leaves", "firing", &[]);
     println!("   {}", alert["summary"]);
     to_out("unit:jagat-restic.service").names_it(&alert);
+    agent.replay_equals_live();
+}
+
+/// Root of another service puts itself into the backup's unit and sends as its user, with its program, to its server: all
+/// that the contract names.
+#[test]
+fn a_process_that_was_put_into_the_backups_unit_by_hand_has_no_contract() {
+    let name = "a_process_that_was_put_into_the_backups_unit_by_hand_has_no_contract";
+    let Some(mut world) = World::new(name).filter(|_| has_all(RESTIC.needed)) else {
+        return;
+    };
+    let store = world.store("ekg", FILES.0, FILES.1);
+    (RESTIC.serve)(&mut world);
+    let mut agent = world.agent_of_records(&store, RECORD, &contract("100 MB"));
+    let backup = Unit::new(RESTIC.unit);
+    let script = format!(
+        "echo $$ >{}/cgroup.procs\n{}",
+        backup.folder().display(),
+        RESTIC.script(&world, &store)
+    );
+    world.out_received(|world| world.in_unit("jagat-web.service", &script, 60));
+    let alert = agent.alert("store-data-leaves", "firing", &[]);
+    println!("   {}", alert["summary"]);
+    to_out(&backup.session()).names_it(&alert);
+    let why = "contract nightly is not for a process whose cgroup or login was changed by hand";
+    assert!(alert.to_string().contains(why), "{alert:#}");
     agent.replay_equals_live();
 }
 

@@ -21,7 +21,9 @@ impl Engine {
                 subject,
                 Subject::Read | Subject::Decoy | Subject::Medium | Subject::Memory
             );
-            seen.reader = is_asked && readers.any(|who| is_who(who, &self.names, member));
+            seen.reader = is_asked
+                && !member.is_disguised
+                && readers.any(|who| is_who(who, &self.names, member));
         }
         seen
     }

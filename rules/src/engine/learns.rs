@@ -9,6 +9,10 @@ impl Engine {
             Fact::Name { address, name } => self.remote_names.learn(*address, name, self.now),
             Fact::Relay { address, .. } => self.scopes.relay(*address, self.now),
             Fact::FileGone { file } => self.holdings.labels.forget(*file),
+            Fact::Regrouped(told) => {
+                let moved = self.lineage.regroup(&mut self.names, told);
+                self.moved(told.actor, moved);
+            }
             Fact::Wire { interface, bytes } => {
                 let interface = self.names.intern(interface);
                 self.totals.wire(interface, *bytes);

@@ -36,7 +36,7 @@ fn lives(record: &[u8]) {
 fn exe(life: &Life) -> &str {
     match &life.what {
         What::Known { exe, .. } | What::Exec { exe } => exe,
-        What::Fork { .. } | What::Exit => "",
+        What::Fork { .. } | What::Regrouped { .. } | What::Exit => "",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
-use jaga_rules::event::{Actor, Event, Exec, Fork, Name, Process};
+use jaga_rules::event::{Actor, Event, Exec, Fact, Fork, Name, Process, Regrouped};
 
 use super::names::Names;
 use super::seen::{Facts, Life, What, Who};
@@ -48,6 +48,7 @@ impl Roster {
             }
             What::Fork { parent } => self.forked(life.who, parent),
             What::Exec { exe } => Some(self.became(life.who, exe.into())),
+            What::Regrouped { by } => self.regrouped(life.who, by),
             What::Exit => None,
         }
     }
@@ -144,6 +145,20 @@ impl Roster {
             child: child.actor,
             identity: (!inherited).then(|| self.names.identity(child.facts)),
         }))
+    }
+
+    /// Nothing where the cgroup is of another hierarchy.
+    fn regrouped(&mut self, who: Who, by: Actor) -> Option<Event> {
+        let told = self.told.get_mut(&who.actor)?;
+        if told.facts.cgroup == who.facts.cgroup {
+            return None;
+        }
+        told.facts = who.facts;
+        Some(Event::Fact(Fact::Regrouped(Regrouped {
+            actor: who.actor,
+            by,
+            identity: self.names.identity(who.facts),
+        })))
     }
 
     fn became(&mut self, who: Who, exe: Name) -> Event {
@@ -250,6 +265,28 @@ pub(crate) mod tests {
         let mut roster = roster();
         roster.hear(known(who(2, 0), who(1, 0), "/bin/sh"));
         assert_eq!(roster.hear(fork(who(1, 0), who(2, 0))), None);
+    }
+
+    #[test]
+    fn whoever_is_put_into_another_cgroup_is_told_once_with_who_did_it() {
+        let mut roster = roster();
+        roster.hear(known(who(2, 0), who(1, 0), "/bin/sh"));
+        let by = who(3, 0).actor;
+        let mut there = who(2, 0);
+        there.facts.cgroup = 6;
+        let move_to = |who| Life {
+            who,
+            what: What::Regrouped { by },
+            cgroup: Some("/b.service".to_owned()),
+        };
+        assert_eq!(roster.hear(move_to(who(2, 0))), None, "where it was");
+        let Some(Event::Fact(Fact::Regrouped(told))) = roster.hear(move_to(there)) else {
+            panic!("the new cgroup was not told");
+        };
+        assert_eq!((told.actor, told.by), (there.actor, by));
+        assert_eq!(&*told.identity.cgroup, "/b.service");
+        assert_eq!(roster.hear(move_to(there)), None, "twice");
+        assert_eq!(roster.meet(there), None, "once more as a fact");
     }
 
     #[test]

@@ -144,6 +144,11 @@ pub enum What {
         /// Path of the program.
         exe: String,
     },
+    /// It was put into another cgroup.
+    Regrouped {
+        /// By whom; itself, perhaps.
+        by: Actor,
+    },
     /// It ended.
     Exit,
 }

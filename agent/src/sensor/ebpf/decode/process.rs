@@ -31,11 +31,12 @@ fn take(fields: &mut Fields<'_>) -> Option<Life> {
         1 => What::Fork { parent },
         2 => What::Exec { exe },
         3 => What::Exit,
+        4 => What::Regrouped { by: parent },
         _ => return None,
     };
     let tells_cgroup = match what {
-        What::Known { .. } | What::Exec { .. } => true,
-        What::Fork { .. } | What::Exit => !cgroup.is_empty(),
+        What::Known { .. } | What::Exec { .. } | What::Regrouped { .. } => true,
+        What::Fork { .. } | What::Exit => false,
     };
     Some(Life {
         who,
@@ -101,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_put_into_another_cgroup_has_its_path_and_who_did_it() {
+        let life = decode(&record(4, 0, b"", b"x.service\0system.slice\0").0).unwrap();
+        let by = actor(1, 900_000_000);
+        assert_eq!(life.what, What::Regrouped { by });
+        assert_eq!(life.cgroup.as_deref(), Some("/system.slice/x.service"));
+    }
+
+    #[test]
     fn the_root_cgroup_is_empty_and_known() {
         let life = decode(&record(2, 0, b"init\0", b"").0).unwrap();
         assert_eq!(life.cgroup.as_deref(), Some(""));
@@ -126,7 +135,7 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(decode(&whole[..length]), None, "of {length} bytes");
         }
-        assert_eq!(decode(&record(4, 0, b"", b"").0), None);
+        assert_eq!(decode(&record(5, 0, b"", b"").0), None);
     }
 
     #[test]
