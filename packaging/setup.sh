@@ -10,10 +10,10 @@ TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client op
       python3 softflowd nfdump sqlite3 dpkg-dev util-linux e2fsprogs btrfs-progs nftables
       dns2tcp iodine ptunnel netcat-openbsd gdb rclone fuse3 dcmtk restic smbclient samba python3-pyftpdlib
       postgresql|postgresql-18|postgresql-17|postgresql-16|postgresql-15|postgresql-14 postgresql-common mariadb-server
-      gpg gpg-agent openssl p7zip-full zip"
+      gpg gpg-agent openssl p7zip-full zip orthanc"
 BENCH="fatrace auditd inotify-tools"
 # Another kernel to test on, in software emulation: x86_64 only, as the programs that run there come from here.
-[ "$(uname -m)" != x86_64 ] || TEST+=" qemu-system-x86 seabios busybox-static|busybox cpio"
+[ "$(uname -m)" != x86_64 ] || TEST+=" qemu-system-x86 seabios busybox-static|busybox cpio xz-utils"
 RUST_MINOR=89   # rust-version in Cargo.toml, 1.x
 
 main() {
@@ -30,7 +30,7 @@ main() {
         present "$package" || missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
-    [[ " $* " != *" test "* ]] || fetch_guest_kernel
+    [[ " $* " != *" test "* ]] || fetch_guest_kernels
     check_rust
 }
 
@@ -81,31 +81,48 @@ install_packages() {
     disable_services "${names[@]}"
 }
 
-# A kernel with BPF trampolines for the tests' guest, unpacked and never installed. Once: it stays in target/guest. Without
-# it the tests that want it say so, and the rest of the set-up is worth having.
-fetch_guest_kernel() {
-    local guest part image
+# Kernels with BPF trampolines for the tests' guests, unpacked and never installed: Debian 12's, and the one of Debian 13 and
+# RHEL 10, which has rung 1's tracepoints. Once: they stay in target/guest. Without them the tests that want them say so,
+# and the rest of the set-up is worth having.
+fetch_guest_kernels() {
+    local guest
+    [ "$(uname -m)" = x86_64 ] || return 0
     guest=$(dirname "${BASH_SOURCE[0]}")/../target/guest
-    if [ "$(uname -m)" != x86_64 ] || [ -e "$guest/vmlinuz" ]; then return; fi
-    image=$(guest_image) || { as_root apt-get update && image=$(guest_image); } || {
-        echo 'setup: apt has no linux-image-cloud-amd64 (Debian has): tests in a guest will not run' >&2
-        return
-    }
-    echo "setup: fetching $image for the tests' guest, into target/guest"
-    rm -rf "$guest.part" && mkdir -p "$guest.part" && part=$(realpath "$guest.part")
+    mkdir -p "$guest" && guest=$(realpath "$guest")
+    fetch_guest_kernel "$guest/6.1" bookworm
+    fetch_guest_kernel "$guest/6.12" bookworm-backports
+}
+
+# Debian's name for its newest small kernel, as this suite has it. apt's own lists and sources stay as they are.
+fetch_guest_kernel() {
+    local place=$1 suite=$2 image part apt
+    [ ! -e "$place/vmlinuz" ] || return 0
+    rm -rf "$place.part" && mkdir -p "$place.part/apt/lists/partial" "$place.part/apt/archives/partial" && part=$place.part
+    apt=(-o Dir::Etc::SourceList="$part/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$part/apt/lists" -o Dir::Cache="$part/apt")
     # apt verifies what it downloads. Nothing is left half done: the folder gets its name at the end.
-    if (cd "$part" && quietly apt-get download "$image" && dpkg-deb -x "$image"_*.deb . && rm ./*.deb &&
-        mv boot/vmlinuz-* vmlinuz && busybox depmod -b "$part" "$(ls lib/modules)"); then
-        rm -rf "$guest" && mv "$part" "$guest"
+    if debian_source "$suite" >"$part/apt/sources.list" && quietly apt-get "${apt[@]}" update &&
+        image=$(apt-cache "${apt[@]}" depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep .) &&
+        echo "setup: fetching $image for the tests' guests, into target/guest" &&
+        (cd "$part" && quietly apt-get "${apt[@]}" download "$image" && rm -r apt && dpkg-deb -x "$image"_*.deb . && rm ./*.deb &&
+            find lib -name '*.ko.xz' -exec xz -d {} + && mv boot/vmlinuz-* vmlinuz && busybox depmod -b "$part" "$(ls lib/modules)"); then
+        mv "$part" "$place"
     else
         cat "${LOG:-/dev/null}" >&2
-        echo 'setup: no kernel for the guest: tests in a guest will not run' >&2
+        rm -rf "$part"
+        echo "setup: no kernel of Debian's $suite for the tests' guests: tests that want it will not run" >&2
     fi
 }
 
-# The package that Debian's name for its newest small kernel stands for.
-guest_image() {
-    apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep .
+# A line for apt's sources, by the mirror that this machine takes Debian from.
+debian_source() {
+    local keys=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+    # shellcheck disable=SC2016 # apt's own names
+    mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null |
+        grep -v -- -security | sed -n 's/^Debian \(http.*\)/\1/p' | head -1)
+    [ -n "$mirror" ] || mirror=http://deb.debian.org/debian
+    [ -e $keys ] || { echo "no '$keys' here" >"${LOG:=$(mktemp)}"; return 1; }
+    echo "deb [signed-by=$keys] $mirror $1 main"
 }
 
 as_root() {

@@ -75,6 +75,93 @@ fn count(folder: &Path) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
+/// Orthanc, in its unit, with the store as its own; what it serves is data of the store, read or not.
+fn orthanc(world: &mut World, store: &Path) {
+    let work = world.path("work");
+    let config = serde_json::json!({
+        "Name": "jaga", "StorageDirectory": store, "IndexDirectory": work.join("index"), "Plugins": [],
+        "DicomAet": "ORTHANC", "DicomPort": 4242, "HttpPort": 8042, "AuthenticationEnabled": false,
+        "DicomAlwaysAllowFind": true, "DicomAlwaysAllowMove": true, "DicomAlwaysAllowStore": true,
+        "DicomModalities": { "archive": ["ARCHIVE", OUT, 11_112], "rogue": ["ROGUE", OUT, 11_113] },
+    });
+    let file = work.join("orthanc.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let script = format!("TCP_NODELAY=1 exec Orthanc {}", file.display());
+    world.serve_in_unit("jagat-orthanc.service", &script);
+    until("Orthanc to answer", 60, || asks(&["system"]));
+}
+
+/// What Orthanc's REST interface answers; absent if it does not.
+fn asks(words: &[&str]) -> Option<serde_json::Value> {
+    let (path, body) = words.split_first().unwrap();
+    let mut curl = Command::new("curl");
+    curl.args(["-sf", &format!("http://127.0.0.1:8042/{path}")]);
+    if let [body] = body {
+        curl.args(["-d", body]);
+    }
+    let told = curl.output().unwrap();
+    serde_json::from_slice(&told.stdout).ok()
+}
+
+/// A modality stores a study; Orthanc may send it to its archive, and somebody has it send to another title, by its REST
+/// interface and by a C-MOVE.
+#[test]
+fn orthanc_sends_a_study_to_its_archive_and_to_another() {
+    let name = "orthanc_sends_a_study_to_its_archive_and_to_another";
+    let Some(mut world) = World::new(name).filter(|_| programs() && has("Orthanc", "orthanc"))
+    else {
+        return;
+    };
+    let scanned = images(&world, 12);
+    let store = world.path("pacs");
+    let (archive, rogue) = (
+        takes(&mut world, "ARCHIVE", 11_112),
+        takes(&mut world, "ROGUE", 11_113),
+    );
+    let contract = format!(
+        "serves: [{{ store: ekg, unit: jagat-orthanc.service }}]\ncontracts:\n  - {{ name: archive, who: {{ unit: \
+         jagat-orthanc.service, ae-title: ORTHANC }}, to: {OUT}, to-ae: [ARCHIVE], owner: it }}\n"
+    );
+    let mut agent = world.agent_of_records(&store, 1_000, &contract);
+    orthanc(&mut world, &store);
+
+    let mut modality = world.net.lan.command("storescu");
+    modality.args(["-aet", "CT1", "-aec", "ORTHANC", "+sd", HOST_INSIDE, "4242"]);
+    Running::start(modality.arg(&scanned)).done(60);
+    let studies = asks(&["studies"]).expect("Orthanc answers");
+    let study = studies[0].as_str().expect("the study is there").to_owned();
+
+    // A sender's first bytes may be counted before its titles are: the contract holds from the second association on.
+    let under = [("contract", "archive")];
+    until("the archive's titles to be known", 30, || {
+        asks(&["modalities/archive/echo", "{}"]);
+        let booked = agent.metric("jaga_contract_sent_bytes_total", &under);
+        booked.filter(|booked| *booked > 0.0)
+    });
+    asks(&["modalities/archive/store", &study]).expect("the archive takes it");
+    assert_eq!((count(&archive), count(&rogue)), (12, 0));
+    agent.metric_reaches("jaga_contract_sent_bytes_total", &under, 12e6);
+    let is_quiet = |told: &serde_json::Value| told["severity"] == "info";
+    assert!(agent.alerts().iter().all(is_quiet), "{:?}", agent.alerts());
+
+    let mut ask = world.net.lan.command("movescu");
+    ask.args(["-S", "-aet", "PC7", "-aec", "ORTHANC", "-aem", "ROGUE"])
+        .args(["-k", "QueryRetrieveLevel=STUDY", "-k"])
+        .arg("StudyInstanceUID=1.2.826.0.1.3680043.10.99.1")
+        .args([HOST_INSIDE, "4242"]);
+    Running::start(&mut ask).done(60);
+    let moved = agent.alert("dicom-moved-away", "firing", &[("ae-title", "ROGUE")]);
+    println!("   {}", moved["summary"]);
+    asks(&["modalities/rogue/store", &study]).expect("another takes it");
+    assert_eq!(count(&rogue), 12);
+    let session = ("session", "unit:jagat-orthanc.service");
+    let leak = agent.alert("store-data-leaves", "firing", &[session]);
+    println!("   {}", leak["summary"]);
+    let to = format!("{OUT}:11113");
+    assert!(leak["destinations"].to_string().contains(&to), "{leak:#}");
+    agent.replay_equals_live();
+}
+
 /// The same program, unit, user and address: the title alone is another.
 #[test]
 fn a_contract_is_for_the_titles_that_it_names() {
