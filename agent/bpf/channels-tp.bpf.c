@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-// Rung 1 of channels: tracepoints that every send and every receive passes, splice out of a socket aside.
-#include "channel.h"
+// Rung 1 of channels: tracepoints that every send and every receive passes; and the functions of what passes neither, where
+// the kernel has trampolines.
+#include "channel_pipe.h"
 
 enum { MSG_PEEK = 2 };
 

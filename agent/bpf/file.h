@@ -149,17 +149,23 @@ static __always_inline u64 file_system(struct inode *inode)
 	return sb->s_magic == BTRFS_MAGIC ? mix(fs, subvolume(inode)) : fs;
 }
 
-static __always_inline void identify(struct file_id *id, struct inode *inode)
-{
-	id->fs = file_system(inode);
-	id->inode = inode->i_ino;
-	id->generation = inode->i_generation;
-	id->reserved = 0;
-}
-
 static __always_inline bool is_block(struct inode *inode)
 {
 	return inode && (inode->i_mode & S_IFMT) == S_IFBLK;
+}
+
+/* A block device is called so in the place of a file system: what is written to it passes every file system. */
+static __always_inline u64 device_id(u32 device)
+{
+	return mix(device, 2);
+}
+
+static __always_inline void identify(struct file_id *id, struct inode *inode)
+{
+	id->fs = is_block(inode) ? device_id(inode->i_rdev) : file_system(inode);
+	id->inode = inode->i_ino;
+	id->generation = inode->i_generation;
+	id->reserved = 0;
 }
 
 static __always_inline bool is_regular(struct inode *inode)

@@ -27,14 +27,14 @@ static __always_inline bool is_below(struct inode *inode)
 	return is_block(inode) && stores_on(inode->i_rdev);
 }
 
-/* Bytes that were read of a device or file past the store's path. */
-static __always_inline void tell_below(struct file_id *file, u64 stores, u64 bytes, u64 size)
+/* Bytes that were read or written past every path: of a device, or of a file that is sent with its subvolume. */
+static __always_inline void tell_past_paths(struct file_id *file, u32 kind, s64 store, u64 bytes, u64 size)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	u32 zero = 0;
 	void *table = bpf_map_lookup_elem(&counts, &zero);
-	struct value *value, first = { .store = stores };
-	struct key key = { .file = *file, .kind = BELOW };
+	struct value *value, first = { .store = store };
+	struct key key = { .file = *file, .kind = kind };
 
 	if (!table || !bytes)
 		return;
@@ -57,12 +57,23 @@ static __always_inline void count_device(u32 device, u64 bytes, u64 size)
 	u64 *stores = stores_on(device);
 
 	if (stores)
-		tell_below(&file, *stores, bytes, size);
+		tell_past_paths(&file, BELOW, *stores, bytes, size);
 }
 
 static __always_inline void count_below(struct inode *inode, u64 bytes)
 {
 	count_device(inode->i_rdev, bytes, inode->i_size);
+}
+
+/* As a function that reads returns. */
+static __always_inline void took(struct inode *inode, s64 bytes)
+{
+	if (bytes <= 0)
+		return;
+	if (is_regular(inode))
+		count(inode, READ, bytes, inode->i_size);
+	else if (is_below(inode))
+		count_below(inode, bytes);
 }
 
 #endif

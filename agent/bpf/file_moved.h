@@ -2,7 +2,7 @@
 /* What leaves a store without being read: by a rename, a hard link, or a clone of its blocks. */
 #ifndef JAGA_FILE_MOVED_H
 #define JAGA_FILE_MOVED_H
-#include "file_count.h"
+#include "file_gone.h"
 
 enum { RENAME_EXCHANGE = 2, REMAP_FILE_DEDUP = 1 };
 
@@ -146,6 +146,21 @@ int BPF_PROG(on_clone, struct file *in, s64 in_pos, struct file *out, s64 out_po
 		return 0;
 	bpf_probe_read_kernel(&bytes, sizeof(bytes), length);
 	tell_moved(target, source, store, bytes);
+	return 0;
+}
+
+SEC("fentry/evict")
+int BPF_PROG(on_evict, struct inode *inode)
+{
+	struct root root = {};
+
+	if (inode->i_nlink)
+		return 0;
+	/* Its number is another one's next. */
+	root.fs = root_fs(inode);
+	root.inode = inode->i_ino;
+	bpf_map_delete_elem(&strays, &root);
+	tell_gone(inode);
 	return 0;
 }
 

@@ -55,7 +55,7 @@ int BPF_PROG(on_cached, struct folio *folio)
 		return 0;
 	identify(&file, inode);
 	from = folio->index << PAGE_SHIFT;
-	tell_below(&file, stores, clamp(from, from + (folio_pages(folio) << PAGE_SHIFT), inode->i_size), inode->i_size);
+	tell_past_paths(&file, BELOW, stores, clamp(from, from + (folio_pages(folio) << PAGE_SHIFT), inode->i_size), inode->i_size);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #ifndef JAGA_FILE_WRITE_H
 #define JAGA_FILE_WRITE_H
 #include "file_dirty.h"
+#include "file_fuse.h"
 
 /* A file system whose writes are counted to the byte by a hook of its own; shared writable mappings aside. */
 static __always_inline bool counted_elsewhere(struct address_space *mapping, struct inode *inode)
@@ -13,7 +14,7 @@ static __always_inline bool counted_elsewhere(struct address_space *mapping, str
 
 	if (!set || mapping->i_mmap_writable.counter > 0)
 		return false;
-	return (magic == EXT4_MAGIC && set->exact_writes & 1) || (magic == XFS_MAGIC && set->exact_writes & 2);
+	return is_of_fuse(inode) || (magic == EXT4_MAGIC && set->exact_writes & 1) || (magic == XFS_MAGIC && set->exact_writes & 2);
 }
 
 SEC("tp_btf/writeback_dirty_folio")

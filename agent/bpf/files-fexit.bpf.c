@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 // Rung 2 of the files: the functions behind every system call that reads or writes, as they return (BPF trampolines).
-#define FOLLOWS_STRAYS /* here renames are seen */
 #include "file_direct.h"
 #include "file_mapped.h"
 #include "file_dirty.h"
@@ -8,17 +7,9 @@
 #include "file_sent.h"
 #include "file_gone.h"
 #include "file_moved.h"
+#include "file_memory.h"
+#include "file_device.h"
 #include "file_list.h"
-
-static __always_inline void took(struct inode *inode, s64 bytes)
-{
-	if (bytes <= 0)
-		return;
-	if (is_regular(inode))
-		count(inode, READ, bytes, inode->i_size);
-	else if (is_below(inode))
-		count_below(inode, bytes);
-}
 
 /* `before` bytes were read directly, and counted there. */
 SEC("fexit/filemap_read")
@@ -48,21 +39,6 @@ int BPF_PROG(on_device_read, struct kiocb *kiocb, struct iov_iter *iter)
 /* sendfile and splice from 6.5 on; before, they come by filemap_read. */
 SEC("fexit/filemap_splice_read")
 int BPF_PROG(on_splice, struct file *file, s64 *pos, void *pipe, u64 len, unsigned int flags, s64 ret)
-{
-	took(file->f_mapping->host, ret);
-	return 0;
-}
-
-/* tmpfs and memfd. */
-SEC("fexit/shmem_file_read_iter")
-int BPF_PROG(on_memory_read, struct kiocb *kiocb, struct iov_iter *iter, s64 ret)
-{
-	took(kiocb->ki_filp->f_mapping->host, ret);
-	return 0;
-}
-
-SEC("fexit/shmem_file_splice_read")
-int BPF_PROG(on_memory_splice, struct file *file, s64 *pos, void *pipe, u64 len, unsigned int flags, s64 ret)
 {
 	took(file->f_mapping->host, ret);
 	return 0;
@@ -195,21 +171,6 @@ int BPF_PROG(on_dirty, struct folio *folio, struct address_space *mapping)
 
 	if (!mark || !*mark)
 		dirtied(folio, mapping);
-	return 0;
-}
-
-SEC("fentry/evict")
-int BPF_PROG(on_evict, struct inode *inode)
-{
-	struct root root = {};
-
-	if (inode->i_nlink)
-		return 0;
-	/* Its number is another one's next. */
-	root.fs = root_fs(inode);
-	root.inode = inode->i_ino;
-	bpf_map_delete_elem(&strays, &root);
-	tell_gone(inode);
 	return 0;
 }
 

@@ -44,17 +44,15 @@ struct {
 	__type(value, u32);
 } roots SEC(".maps");
 
-#ifdef FOLLOWS_STRAYS
 enum { STRAYS = 16384 };
 
-/* Files and folders that have left a store under another name; the oldest are forgotten. */
+/* Files and folders that have left a store under another name, where trampolines tell; the oldest are forgotten. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, STRAYS);
 	__type(key, struct root);
 	__type(value, u32);
 } strays SEC(".maps");
-#endif
 
 /* What was found out about a directory, for a second: the files in it are looked up by it alone. */
 struct verdict {
@@ -117,14 +115,10 @@ static __always_inline s32 store_at(u64 fs, u64 inode)
 /* The store that something has left under another name; -1 also where renames are not seen. */
 static __always_inline s32 left_store(u64 fs, u64 inode)
 {
-#ifdef FOLLOWS_STRAYS
 	struct root root = { .fs = fs, .inode = inode };
 	u32 *store = bpf_map_lookup_elem(&strays, &root);
 
 	return store ? (s32)*store : -1;
-#else
-	return -1;
-#endif
 }
 
 static long climb_step(u64 depth, struct climb *climb)

@@ -3,7 +3,7 @@
 use jaga_rules::config::{Accept, Config};
 use jiff::civil::Date;
 
-use crate::sensor::{fanotify, host, interfaces, pcap, wire};
+use crate::sensor::{Probe, fanotify, host, interfaces, pcap, wire};
 
 /// What is not seen, however well the sensors are attached: its name, and what it is.
 pub const ALWAYS: [(&str, &str); 9] = [
@@ -77,30 +77,23 @@ const LOWER: [(&str, &str); 10] = [
     ),
 ];
 
-/// What rung 1's tracepoints leave out and these rungs see.
-const BETTER: [(&str, &str); 4] = [
-    ("files-rung-2", "tmpfs"),
-    ("files-rung-2", "reflinks"),
-    ("files-rung-3", "tmpfs"),
-    ("files-rung-4", "tmpfs"),
-];
-
-/// What is not seen on a host whose subjects stand on these rungs.
-pub fn not_seen(
-    rungs: impl Iterator<Item = (&'static str, u8)>,
-) -> Vec<(&'static str, &'static str)> {
-    let names: Vec<String> = rungs
-        .map(|(subject, rung)| format!("{subject}-rung-{rung}"))
-        .collect();
+/// What is not seen on a host whose subjects came to this.
+#[must_use]
+pub fn not_seen(probes: &[(&'static str, Probe)]) -> Vec<(&'static str, &'static str)> {
+    let (mut rungs, mut seen) = (Vec::new(), Vec::new());
+    for (subject, probe) in probes {
+        if let Probe::Sees {
+            rung, sees_also, ..
+        } = probe
+        {
+            rungs.push(format!("{subject}-rung-{rung}"));
+            seen.extend(*sees_also);
+        }
+    }
     let lower = LOWER
         .into_iter()
-        .filter(|(name, what)| !what.is_empty() && names.iter().any(|known| known == name));
-    let seen = |name: &str| {
-        BETTER
-            .iter()
-            .any(|(rung, seen)| *seen == name && names.iter().any(|known| known == rung))
-    };
-    let always = ALWAYS.into_iter().filter(|(name, _)| !seen(name));
+        .filter(|(name, what)| !what.is_empty() && rungs.iter().any(|known| known == name));
+    let always = ALWAYS.into_iter().filter(|(name, _)| !seen.contains(&name));
     always.chain(lower).collect()
 }
 
@@ -128,13 +121,20 @@ mod tests {
 
     #[test]
     fn what_a_lower_rung_does_not_see_is_added() {
-        let names = |rungs: &[(&'static str, u8)]| -> Vec<&str> {
-            let all = not_seen(rungs.iter().copied());
+        let sees = |rung, sees_also| Probe::Sees {
+            rung,
+            how: String::new(),
+            sees_also,
+        };
+        let names = |probes: &[(&'static str, Probe)]| -> Vec<&str> {
+            let all = not_seen(probes);
             all.into_iter().map(|(name, _)| name).collect()
         };
-        assert_eq!(names(&[("files", 1)]), ALWAYS.map(|(name, _)| name));
-        assert!(!names(&[("files", 2)]).contains(&"tmpfs"));
-        let lower = names(&[("files", 3), ("sockets", 4)]);
+        assert_eq!(
+            names(&[("files", sees(1, &[]))]),
+            ALWAYS.map(|(name, _)| name)
+        );
+        let lower = names(&[("files", sees(3, &["tmpfs"])), ("sockets", sees(4, &[]))]);
         assert!(!lower.contains(&"tmpfs"));
         assert!(lower.ends_with(&["files-rung-3", "sockets-rung-4"]));
     }

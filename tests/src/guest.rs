@@ -16,8 +16,8 @@ use crate::agent::{metric_of, read_alerts};
 use crate::process::{Running, run};
 use crate::program;
 
-/// What is loaded before the script runs, with what it needs: disks, other file systems, networks.
-const MODULES: [&str; 8] = [
+/// What can be loaded, with what it needs: disks, other file systems, networks.
+const MODULES: [&str; 10] = [
     "virtio_pci",
     "virtio_blk",
     "loop",
@@ -26,7 +26,12 @@ const MODULES: [&str; 8] = [
     "btrfs",
     "overlay",
     "fuse",
+    "virtio_scsi",
+    "sd_mod",
 ];
+
+/// Bytes of the removable disk.
+const STICK: u64 = 256 << 20;
 
 /// The other host's address, on the internet as far as the agent knows. In the guest, `out nc -l -p 80` runs a program
 /// there.
@@ -46,6 +51,26 @@ stores:\n  - { name: ekg, paths: [/disk/store], records: { per-file: 1 } }\n";
 const INIT: &str = include_str!("guest/init.sh");
 /// The agent, a script beside it, and what the agent made of it.
 const BESIDE: &str = include_str!("guest/beside.sh");
+
+/// What a guest boots. Both have BPF trampolines, which machines for tests tend not to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// Debian 12's: rung 2.
+    V6_1,
+    /// Debian 13's and RHEL 10's: rung 1, with functions beside its tracepoints.
+    V6_12,
+}
+
+impl Kernel {
+    /// How its version begins.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V6_1 => "6.1",
+            Self::V6_12 => "6.12",
+        }
+    }
+}
 
 /// A guest that is being put together.
 #[derive(Debug)]
@@ -67,8 +92,9 @@ impl Guest {
     /// # Panics
     /// In CI, if the machine lacks something.
     #[must_use]
-    pub fn new(name: &str) -> Option<Self> {
-        let kernel = program::root().join("target/guest");
+    pub fn new(name: &str, kernel: Kernel) -> Option<Self> {
+        let guests = program::root().join("target/guest");
+        let kernel = guests.join(kernel.version());
         if let Some(missing) = missing(&kernel) {
             eprintln!("NOT RUN: {name}: {missing}; run packaging/setup.sh test");
             assert!(
@@ -169,7 +195,8 @@ impl Guest {
     }
 
     /// Boots, runs `script` with a shell, and powers off. In the guest `/disk` is an ext4 disk with the empty folder `store`, and
-    /// eth0 leads to [`OUT`] and [`OUT6`]. What the script prints and what it leaves in `/out` comes back.
+    /// eth0 leads to [`OUT`] and [`OUT6`]. `modprobe virtio_scsi; modprobe sd_mod` plugs in a removable disk of 256 MiB, `/dev/sda`.
+    /// What the script prints and what it leaves in `/out` comes back.
     ///
     /// # Panics
     /// If the guest has not ended after `seconds`: it is ended then, and what its console said is in the message.
@@ -222,6 +249,10 @@ impl Guest {
         run(Command::new("sh")
             .args(["-c", pack])
             .current_dir(self.tree()));
+        let stick = fs::File::create(self.at("stick")).expect("our own folder is writable");
+        stick
+            .set_len(STICK)
+            .expect("a file with a hole can be made");
         let disk = self.at("disk");
         let store = self.at("disk-tree/store");
         fs::create_dir_all(store).expect("our own folder is writable");
@@ -237,7 +268,9 @@ impl Guest {
     fn machine(&self) -> Command {
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args(["-accel", "tcg,thread=multi", "-smp", "2"])
+            // QEMU 7.2 leaves garbage in the flags after a cmpxchg16b now and then: Linux 6.12 uses it for each allocation.
+            .args(["-cpu", "max,-cx16"])
             .args(["-m", "2048", "-nodefaults", "-display", "none"])
             .args(["-no-reboot", "-append", "console=ttyS0 loglevel=5 panic=-1"])
             .arg("-kernel")
@@ -248,6 +281,19 @@ impl Guest {
         command
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio", disk.display()));
+        let stick = self.at("stick");
+        command
+            .args([
+                "-device",
+                "virtio-scsi-pci",
+                "-device",
+                "scsi-hd,drive=stick,removable=on",
+            ])
+            .arg("-drive")
+            .arg(format!(
+                "file={},format=raw,if=none,id=stick",
+                stick.display()
+            ));
         for port in ["console", "answer"] {
             let file = self.at(port);
             command

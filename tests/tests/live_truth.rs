@@ -11,7 +11,7 @@ use jaga::tape::Tape;
 use jaga_rules::event::{Event, Stamped};
 use jaga_tests::agent::Agent;
 use jaga_tests::byte_truth::{self, Booked, Column, RUNGS, names_of_unseen, ways};
-use jaga_tests::guest::{self, Guest};
+use jaga_tests::guest::{self, Guest, Kernel};
 use jaga_tests::net::{OUT, OUT6};
 use jaga_tests::process::Running;
 use jaga_tests::program;
@@ -54,7 +54,10 @@ fn what_is_booked_is_what_was_read_and_sent() {
 /// The same on the kind of kernel that most hospitals run.
 #[test]
 fn what_is_booked_in_a_guest_is_what_was_read_and_sent() {
-    let guest = Guest::new("what_is_booked_in_a_guest_is_what_was_read_and_sent");
+    let guest = Guest::new(
+        "what_is_booked_in_a_guest_is_what_was_read_and_sent",
+        Kernel::V6_1,
+    );
     compare([None, guest.map(rung_2), None, None]);
 }
 

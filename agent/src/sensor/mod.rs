@@ -60,6 +60,8 @@ pub enum Probe {
         rung: u8,
         /// How, and why not better.
         how: String,
+        /// What it sees all the same of what is not seen everywhere, by its name in `jaga check`.
+        sees_also: &'static [&'static str],
     },
     /// Nobody wants it.
     Off,
@@ -70,7 +72,11 @@ pub enum Probe {
 /// Of a sensor that has one rung only: how it sees, or why it does not.
 impl From<Result<String, String>> for Probe {
     fn from(tried: Result<String, String>) -> Self {
-        tried.map_or_else(Self::Blind, |how| Self::Sees { rung: 1, how })
+        tried.map_or_else(Self::Blind, |how| Self::Sees {
+            rung: 1,
+            how,
+            sees_also: &[],
+        })
     }
 }
 

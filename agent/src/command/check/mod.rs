@@ -136,7 +136,7 @@ fn sensors(probes: &Probes, config: &Config, today: Date) -> bool {
     for (name, probe) in probes {
         let accepted = blindness::accepted(config, name, today);
         match probe {
-            Probe::Sees { rung, how } => {
+            Probe::Sees { rung, how, .. } => {
                 let lower = format!("{name}-rung-{rung}");
                 let accepted = blindness::accepted(config, &lower, today);
                 println!("  {name}: rung {rung}, {how}{}", by(accepted));
@@ -194,11 +194,7 @@ fn metrics(config: &Config) -> bool {
 
 fn not_seen(probes: &Probes, file: &Path, config: &Config, today: Date) -> bool {
     println!("\nNot seen on this host");
-    let rungs = probes.iter().filter_map(|(subject, probe)| match probe {
-        Probe::Sees { rung, .. } => Some((*subject, *rung)),
-        Probe::Off | Probe::Blind(_) => None,
-    });
-    for (name, what) in blindness::not_seen(rungs) {
+    for (name, what) in blindness::not_seen(probes) {
         println!(
             "  {name}: {what}{}",
             by(blindness::accepted(config, name, today))

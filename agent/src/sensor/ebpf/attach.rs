@@ -41,7 +41,19 @@ pub struct Subject {
     optional: &'static [&'static str],
     /// Entries of its table, instead of those that the object has.
     entries: Option<u32>,
+    /// Without its programs at functions: a kernel without trampolines refuses them, and with them the object.
+    only_tracepoints: bool,
 }
+
+/// What pipes and splices pass.
+const PIPES: &[&str] = &[
+    "tcp_splice_read",
+    "unix_stream_splice_read",
+    "pipe_write",
+    "pipe_read",
+    "do_splice",
+    "splice_file_to_pipe",
+];
 
 /// Programs of which the second is for kernels where the first does not attach.
 const INSTEAD: [(&str, &str); 1] = [("on_direct", "on_direct_part")];
@@ -52,6 +64,12 @@ const INSTEAD: [(&str, &str); 1] = [("on_direct", "on_direct_part")];
 const HELPERS: [&str; 3] = ["on_state", "on_queue", "on_wire"];
 
 impl Subject {
+    /// The same without what needs trampolines.
+    pub fn by_tracepoint(mut self) -> Self {
+        self.only_tracepoints = true;
+        self
+    }
+
     /// The same with a smaller table, to see it full.
     #[cfg(test)]
     pub(crate) fn with_entries(mut self, entries: u32) -> Self {
@@ -76,8 +94,12 @@ pub fn files() -> Subject {
             "xfs_file_buffered_write",
             "btrfs_inode_evict",
             "block_bio_queue",
+            "fuse_file_write_iter",
+            "blkdev_write_iter",
+            "evict",
         ],
         entries: None,
+        only_tracepoints: false,
     }
 }
 
@@ -94,6 +116,7 @@ pub fn files_by_function() -> Subject {
             "iomap_iter",
             "iomap_file_buffered_write",
             "fuse_file_write_iter",
+            "blkdev_write_iter",
             "evict",
             "ext4_evict_inode",
             "ext4_truncate_enter",
@@ -111,6 +134,7 @@ pub fn sockets() -> Subject {
         kernel: "6.3",
         optional: &[],
         entries: None,
+        only_tracepoints: false,
     }
 }
 
@@ -130,8 +154,9 @@ pub fn channels() -> Subject {
         name: "channels",
         object: object!("channels-tp"),
         kernel: "6.3",
-        optional: &[],
+        optional: PIPES,
         entries: None,
+        only_tracepoints: false,
     }
 }
 
@@ -162,6 +187,7 @@ pub fn processes() -> Subject {
         kernel: "5.17",
         optional: &[],
         entries: None,
+        only_tracepoints: false,
     }
 }
 
@@ -173,6 +199,7 @@ pub fn memory() -> Subject {
         kernel: "5.11",
         optional: &[],
         entries: None,
+        only_tracepoints: false,
     }
 }
 
@@ -184,6 +211,7 @@ pub fn wire() -> Subject {
         kernel: "5.5",
         optional: &[],
         entries: None,
+        only_tracepoints: false,
     }
 }
 
@@ -282,6 +310,10 @@ fn leave_out_missing(
         let Some((kind, hook)) = section.split_once('/') else {
             continue;
         };
+        if subject.only_tracepoints && matches!(kind, "fentry" | "fexit") {
+            program.set_autoload(false);
+            continue;
+        }
         let (what, there) = match kind {
             "tp_btf" => ("tracepoint", has_tracepoint(btf, hook)),
             "fentry" | "fexit" => ("function", has_function(btf, hook)),

@@ -26,6 +26,7 @@ pub fn processes(_: &Wish) -> Result<Raised<dyn source::Lives>, String> {
     Ok(Raised {
         rung: 1,
         how: "tp_btf: fork, exec and exit".to_owned(),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(tables::Lives::open(attached)?))),
         places: None,
     })
@@ -40,18 +41,28 @@ pub fn memory(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     Ok(Raised {
         rung: 1,
         how: "fexit: whoever may trace a process, or read its memory".to_owned(),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(tables::Memory::open(attached)?))),
         places: None,
     })
 }
 
-/// Reads and writes, at tracepoints.
+/// Reads and writes, at tracepoints, and at functions what has none.
 ///
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let how = "tp_btf: page cache, direct IO and write-back tracepoints; fexit: tmpfs, FUSE and rename functions";
+    raise_files(1, how, &attach::files(), SEEN_BY_FUNCTION)
+}
+
+/// The same where the kernel has no trampolines.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn files_by_tracepoint(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     let how = "tp_btf: page cache, direct IO and write-back tracepoints";
-    raise_files(1, how, &attach::files())
+    raise_files(1, how, &attach::files().by_tracepoint(), &[])
 }
 
 /// Reads and writes, at functions.
@@ -60,30 +71,44 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
 /// Why it does not attach, with the next step.
 pub fn files_by_function(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     let how = "fexit: page cache, tmpfs, direct IO, write and rename functions";
-    raise_files(2, how, &attach::files_by_function())
+    raise_files(2, how, &attach::files_by_function(), SEEN_BY_FUNCTION)
 }
+
+/// What files have no tracepoint for, and functions tell.
+const SEEN_BY_FUNCTION: &[&str] = &["tmpfs", "reflinks"];
 
 fn raise_files(
     rung: u8,
     how: &str,
     subject: &Subject,
+    sees_also: &'static [&'static str],
 ) -> Result<Raised<dyn source::Files>, String> {
     let attached = Arc::new(attach(subject)?);
     Ok(Raised {
         rung,
         how: how.to_owned(),
+        sees_also,
         places: Some(Box::new(Roots::new(Arc::clone(&attached)))),
         open: Box::new(move || Ok(Box::new(tables::Files::open(attached)?))),
     })
 }
 
-/// What passes through local sockets, and what comes from remote stores, at tracepoints.
+/// What passes through local sockets and pipes, and what comes from remote stores, at tracepoints and functions.
 ///
 /// # Errors
 /// Why it does not attach, with the next step.
 pub fn channels(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
-    let how = "tp_btf: sock_send_length and sock_recv_length of unix and loopback sockets";
+    let how = "tp_btf: sock_send_length and sock_recv_length of unix and loopback sockets; fexit: pipes and splices";
     raise_channels(1, how, &attach::channels())
+}
+
+/// The same where the kernel has no trampolines.
+///
+/// # Errors
+/// Why it does not attach, with the next step.
+pub fn channels_by_tracepoint(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
+    let how = "tp_btf: sock_send_length and sock_recv_length of unix and loopback sockets";
+    raise_channels(1, how, &attach::channels().by_tracepoint())
 }
 
 /// What passes through local sockets, and what comes from remote stores, at functions.
@@ -104,6 +129,7 @@ fn raise_channels(
     Ok(Raised {
         rung,
         how: how.to_owned(),
+        sees_also: &[],
         places: Some(Box::new(Remotes::new(Arc::clone(&attached)))),
         open: Box::new(move || Ok(Box::new(tables::Channels::open(attached)?))),
     })
@@ -139,6 +165,7 @@ fn raise_sockets(
     Ok(Raised {
         rung,
         how: how.to_owned(),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(tables::Sockets::open(attached, netns)?))),
         places: None,
     })

@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_told_with_its_bytes() {
-        let attached = match attach(&files().with_entries(8)) {
+        let attached = match attach(&files().by_tracepoint().with_entries(8)) {
             Ok(attached) => attached,
             Err(why) => {
                 eprintln!("NOT RUN: a full table: {why}");

@@ -57,6 +57,7 @@ fn raised(group: Result<Group, String>) -> Raised<dyn source::Files> {
     Raised {
         rung: 1,
         how: "fanotify: who opens them".to_owned(),
+        sees_also: &[],
         open: Box::new(move || {
             Ok(Box::new(Opens {
                 marked,

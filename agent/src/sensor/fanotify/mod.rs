@@ -49,6 +49,7 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
         how: format!(
             "fanotify: opens and closes on {marked} file systems; bytes are estimates, by positions and read counters"
         ),
+        sees_also: &["tmpfs"],
         open: Box::new(move || Ok(Box::new(Files::open(eyes)))),
         places: Some(places),
     })
@@ -65,7 +66,10 @@ impl Places for Roots {
         let mut eyes = lock(&self.0);
         Ok(folders
             .iter()
-            .map(|folder| eyes.file_system_of(folder))
+            .map(|folder| match folder.metadata() {
+                Ok(found) if found.is_dir() => eyes.file_system_of(folder),
+                Ok(_) | Err(_) => None, // writes to a disk itself are not seen
+            })
             .collect())
     }
 

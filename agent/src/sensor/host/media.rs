@@ -1,6 +1,7 @@
-//! File systems on media that can be taken away, of those that are mounted on this host.
+//! Media that can be taken away: file systems on them, of those that are mounted on this host, and disks as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,10 +42,10 @@ struct Mount {
     source: String,
 }
 
-/// A file system on a medium.
+/// A file system on a medium, or a disk as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Medium {
-    /// Where it is mounted, once.
+    /// Where it is mounted, once; of a disk its device node.
     pub point: PathBuf,
     /// What it is: its kind, and its block device, if it has one. Of others the source may be an address.
     pub name: String,
@@ -75,7 +76,47 @@ pub fn listed(fstab: &str) -> BTreeSet<PathBuf> {
     points.map(|point| unescape(point).into()).collect()
 }
 
-/// Media, by device number: FUSE and what the kernel calls removable always, other disks and other hosts' file systems if
+/// Names of all disks and their parts: what is plugged in changes these.
+#[must_use]
+pub fn disks(sys: &Path) -> BTreeSet<OsString> {
+    let disks = fs::read_dir(sys.join("class/block")).into_iter().flatten();
+    disks
+        .filter_map(|disk| Some(disk.ok()?.file_name()))
+        .collect()
+}
+
+/// Disks and parts of disks that can be taken away, by `disk` and their device number: they can be written to past every file
+/// system. None that the root or a store lies on, whole or in part.
+fn removable(sys: &Path, own: &BTreeSet<String>) -> BTreeMap<String, Medium> {
+    let number = |name: &OsStr| {
+        let number = fs::read_to_string(sys.join("class/block").join(name).join("dev"));
+        number.ok().map(|number| number.trim().to_owned())
+    };
+    let is_own = |name: &OsStr| number(name).is_some_and(|number| own.contains(&number));
+    let disks = disks(sys);
+    let of_one_disk = |a: &OsStr, b: &OsStr| {
+        let [a, b] = [a, b].map(OsStr::as_encoded_bytes);
+        a.starts_with(b) || b.starts_with(a)
+    };
+    let found = disks.iter().filter_map(|name| {
+        let text = name.to_str()?;
+        let holds_own = disks
+            .iter()
+            .any(|other| of_one_disk(name, other) && is_own(other));
+        if holds_own || !is_removable(sys, text) {
+            return None;
+        }
+        let medium = Medium {
+            point: Path::new("/dev").join(name),
+            name: format!("the disk {text} itself"),
+            is_foreign: true,
+        };
+        Some((format!("disk {}", number(name)?), medium))
+    });
+    found.collect()
+}
+
+/// Media, by device number: disks that can be taken away; FUSE and what the kernel calls removable always, other disks and other hosts' file systems if
 /// they were not there `before` and are not `listed`. None that is the root's or a store's.
 #[must_use]
 pub fn media(
@@ -84,7 +125,6 @@ pub fn media(
     (before, listed): (&Before, &BTreeSet<PathBuf>),
     stores: &[PathBuf],
 ) -> BTreeMap<String, Medium> {
-    let mut media = BTreeMap::new();
     let all: Vec<Mount> = mounts(mountinfo).collect();
     let own: BTreeSet<String> = stores
         .iter()
@@ -92,6 +132,7 @@ pub fn media(
         .chain([Path::new("/")])
         .filter_map(|path| Some(mount_of(&all, path)?.device.clone()))
         .collect();
+    let mut media = removable(sys, &own);
     for mount in all {
         let key = (
             mount.device.clone(),
@@ -177,20 +218,22 @@ mod tests {
     /// `/sys` with a disk sda, a stick sdb on USB, and a card reader sdc.
     fn sys() -> tempfile::TempDir {
         let sys = tempfile::tempdir().unwrap();
-        let disk = |place: &str, name: &str, removable: &str| {
+        let disk = |(place, name): (&str, &str), minor: u32, removable: &str| {
             let folder = sys.path().join("devices").join(place).join(name);
             let part = folder.join(format!("{name}1"));
             fs::create_dir_all(&part).unwrap();
             fs::write(folder.join("removable"), removable).unwrap();
+            fs::write(folder.join("dev"), format!("8:{minor}\n")).unwrap();
+            fs::write(part.join("dev"), format!("8:{}\n", minor + 1)).unwrap();
             let class = sys.path().join("class/block");
             fs::create_dir_all(&class).unwrap();
             std::os::unix::fs::symlink(&folder, class.join(name)).unwrap();
             std::os::unix::fs::symlink(&part, class.join(format!("{name}1"))).unwrap();
         };
-        disk("pci0/ata1", "sda", "0\n");
-        disk("pci0/usb1/1-1", "sdb", "0\n");
-        disk("pci0/mmc", "sdc", "1\n");
-        disk("pci0/ata2", "sdd", "0\n");
+        disk(("pci0/ata1", "sda"), 0, "0\n");
+        disk(("pci0/usb1/1-1", "sdb"), 16, "0\n");
+        disk(("pci0/mmc", "sdc"), 32, "1\n");
+        disk(("pci0/ata2", "sdd"), 48, "0\n");
         sys
     }
 
@@ -200,8 +243,26 @@ mod tests {
         let now = format!("{HOST}{more}");
         let listed = listed("# mounts\n/dev/sdd2 /var/later\\040on ext4 nofail 0 0\n");
         let found = media(&now, sys.path(), (&before, &listed), stores);
-        let found: Vec<String> = found.into_values().map(|medium| medium.name).collect();
+        let found = found.into_values().map(|medium| medium.name);
+        let found: Vec<String> = found.filter(|name| !name.starts_with("the disk")).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_disk_that_can_be_taken_away_is_one_as_a_whole_unless_it_is_the_hosts_own() {
+        let check = |stores: &[PathBuf], expected: &[&str]| {
+            let (sys, before) = (sys(), Before::default());
+            let found = media(HOST, sys.path(), (&before, &BTreeSet::new()), stores);
+            let nodes = found
+                .iter()
+                .filter(|(number, _)| number.starts_with("disk"));
+            let nodes: Vec<&str> = nodes
+                .map(|(_, disk)| disk.point.to_str().unwrap())
+                .collect();
+            assert_eq!(nodes, expected);
+        };
+        check(&[], &["/dev/sdb", "/dev/sdb1", "/dev/sdc", "/dev/sdc1"]);
+        check(&["/mnt/stick/ekg".into()], &["/dev/sdc", "/dev/sdc1"]);
     }
 
     #[test]
@@ -235,7 +296,8 @@ mod tests {
         let (sys, before) = (sys(), Before::of(&format!("{HOST}{mounted}")));
         let now = format!("{HOST}{mounted}");
         let found = media(&now, sys.path(), (&before, &BTreeSet::new()), &[]);
-        assert_eq!(found.len(), 1, "{found:?}");
+        let mounted = found.keys().filter(|number| !number.starts_with("disk"));
+        assert_eq!(mounted.count(), 1, "{found:?}");
     }
 
     #[test]

@@ -52,6 +52,8 @@ const FILES: Ladder<dyn Files> = &[
     #[cfg(feature = "ebpf")]
     (1, ebpf::files),
     #[cfg(feature = "ebpf")]
+    (1, ebpf::files_by_tracepoint),
+    #[cfg(feature = "ebpf")]
     (2, ebpf::files_by_function),
     (3, fanotify::files),
     (4, inotify::files),
@@ -60,6 +62,8 @@ const FILES: Ladder<dyn Files> = &[
 const CHANNELS: Ladder<dyn Files> = &[
     #[cfg(feature = "ebpf")]
     (1, ebpf::channels),
+    #[cfg(feature = "ebpf")]
+    (1, ebpf::channels_by_tracepoint),
     #[cfg(feature = "ebpf")]
     (2, ebpf::channels_by_function),
 ];
@@ -103,7 +107,7 @@ pub const NOT_SEEN: [(&str, &str); 7] = [
     ),
     (
         "reflinks",
-        "reflinks (cp on btrfs and XFS) and renames out of a store: no data is read",
+        "reflinks (cp on btrfs and XFS), renames and hard links out of a store: no data is read",
     ),
     (
         "block-devices",
@@ -115,12 +119,12 @@ pub const NOT_SEEN: [(&str, &str); 7] = [
     ),
     (
         "fuse",
-        "on rung 1 what is written to a FUSE folder (a mounted cloud) and goes to its daemon at once; of media, what was \
-         written before they were noticed (0.2 s)",
+        "without BPF trampolines what is written to a FUSE folder (a mounted cloud) and goes to its daemon at once, or to a \
+         removable disk itself, past its file systems; of media, what was written before they were noticed (0.2 s)",
     ),
     (
         "pipes",
-        "what passes between sessions through a pipe on rung 1; on rung 2 what vmsplice and tee put into one",
+        "what passes between sessions through a pipe without BPF trampolines; with them what vmsplice and tee put into one",
     ),
     (
         "kernel-sends",
@@ -337,6 +341,7 @@ fn tried<S: ?Sized>(ladder: Ladder<S>, choice: Choice, wish: &Wish) -> Probe {
         Ok(raised) => Probe::Sees {
             rung: raised.rung,
             how: raised.how,
+            sees_also: raised.sees_also,
         },
         Err(why) => Probe::Blind(why),
     }

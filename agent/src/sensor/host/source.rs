@@ -83,6 +83,8 @@ pub struct Raised<S: ?Sized> {
     pub rung: u8,
     /// How it sees.
     pub how: String,
+    /// What it sees all the same of what the sensors cannot see ([`super::NOT_SEEN`]), by its name there.
+    pub sees_also: &'static [&'static str],
     /// Opens it, on the thread that drains it.
     pub open: Box<dyn FnOnce() -> Result<Box<S>, String> + Send>,
     /// Who must know where the stores are, if this subject must.

@@ -1,6 +1,7 @@
 //! Where the stores are: opens their roots, and again when a mount or a directory changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -21,7 +22,7 @@ use crate::sensor::{Feed, HealthTable};
 /// How often directories and disks are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How often it is asked whether a mount or a decoy came or went: whoever mounts a disk may copy to it at once.
+/// How often it is asked whether a mount, a disk or a decoy came or went: whoever plugs in a disk may copy to it at once.
 const ASK: Duration = Duration::from_millis(200);
 
 /// The stores' names by the index that the kernel side knows. Only ever grows: what the kernel counted under an
@@ -85,6 +86,8 @@ pub struct Stores {
     marked: Vec<Option<Identity>>,
     /// Block devices as of the last look: a disk may be stacked on another without a mount.
     devices: Devices,
+    /// Names of all disks as of the last look.
+    disks: BTreeSet<OsString>,
     feed: Feed,
     /// What was mounted at the start.
     before: Before,
@@ -112,6 +115,7 @@ impl Stores {
             seen: Default::default(),
             marked: Vec::new(),
             devices: Devices::new(),
+            disks: BTreeSet::new(),
             feed,
             before: Before::of(&mounts()),
             media: BTreeMap::new(),
@@ -134,7 +138,8 @@ impl Stores {
                 Err(RecvTimeoutError::Timeout) => {
                     waited += ASK;
                     self.look_for_decoys();
-                    if waited >= LOOK || watched.as_ref().is_some_and(mounts_changed) {
+                    let came = self.disks_changed() || watched.as_ref().is_some_and(mounts_changed);
+                    if waited >= LOOK || came {
                         self.look();
                         waited = Duration::ZERO;
                     }
@@ -142,6 +147,12 @@ impl Stores {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Whether a disk came or went since it was last asked.
+    fn disks_changed(&mut self) -> bool {
+        let now = media::disks(Path::new("/sys"));
+        std::mem::replace(&mut self.disks, now) != self.disks
     }
 
     /// Takes these instead of the former ones.

@@ -47,6 +47,7 @@ pub fn files(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
         how: "inotify: which store files were opened, by whom is not known; bytes are their sizes; what is staged \
               elsewhere is not seen"
             .to_owned(),
+        sees_also: &["tmpfs"],
         open: Box::new(move || {
             Ok(Box::new(Files {
                 heard,

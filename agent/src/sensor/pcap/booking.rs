@@ -67,6 +67,7 @@ pub fn sockets(wish: &Wish) -> Result<Raised<dyn source::Sockets>, String> {
     Ok(Raised {
         rung: 4,
         how,
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(booking))),
         places: None,
     })

@@ -44,6 +44,7 @@ pub fn connector(_: &Wish) -> Result<Raised<dyn source::Lives>, String> {
         how: "process connector: fork, exec and exit, with /proc read at once; whoever ends within a millisecond may \
               lack a program"
             .to_owned(),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(Lives::open(socket)))),
         places: None,
     })
@@ -61,6 +62,7 @@ pub fn scan(_: &Wish) -> Result<Raised<dyn source::Lives>, String> {
     Ok(Raised {
         rung: 4,
         how: "/proc, read at each drain: whoever ends in between is not seen".to_owned(),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(scan))),
         places: None,
     })

@@ -25,6 +25,7 @@ pub fn tracers(_: &Wish) -> Result<Raised<dyn source::Files>, String> {
     Ok(Raised {
         rung: 3,
         how: "process connector: who traces whom (ptrace); process_vm_readv and /proc/PID/mem are not seen".to_owned(),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(Tracers(socket)))),
         places: None,
     })

@@ -52,6 +52,7 @@ pub fn sockets(wish: &Wish) -> Result<Raised<dyn source::Sockets>, String> {
         how: format!(
             "sock_diag: byte counters of TCP sockets{where_}; {ended}; UDP and raw sockets have no counter"
         ),
+        sees_also: &[],
         open: Box::new(move || Ok(Box::new(Sockets::open(eyes)))),
         places: None,
     })
