@@ -4,6 +4,7 @@
 # Silent and without the network when nothing is missing. Needs no right it does not use: as root it calls apt
 # itself, as a user through sudo. No daemon that a package brings is left running or enabled.
 set -euo pipefail
+export LC_ALL=C # what apt says is read
 
 BUILD="clang|clang-19|clang-18|clang-17|clang-16|clang-15|clang-14 libelf-dev zlib1g-dev libpcap-dev pkg-config make gcc g++ libc6-dev"
 TEST="prometheus prometheus-alertmanager iproute2 tcpdump curl openssh-client openssh-server rsync tinyproxy nginx-light
@@ -97,9 +98,10 @@ fetch_guest_kernels() {
 fetch_guest_kernel() {
     local place=$1 suite=$2 image part apt
     [ ! -e "$place/vmlinuz" ] || return 0
-    rm -rf "$place.part" && mkdir -p "$place.part/apt/lists/partial" "$place.part/apt/archives/partial" && part=$place.part
+    part=$place.part
+    rm -rf "$part" && mkdir -p "$part/apt/lists/partial" "$part/apt/archives/partial" || return 0
     apt=(-o Dir::Etc::SourceList="$part/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o Dir::State::Lists="$part/apt/lists" -o Dir::Cache="$part/apt")
+        -o Dir::State::Lists="$part/apt/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$part/apt")
     # apt verifies what it downloads. Nothing is left half done: the folder gets its name at the end.
     if debian_source "$suite" >"$part/apt/sources.list" && quietly apt-get "${apt[@]}" update &&
         image=$(apt-cache "${apt[@]}" depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | grep .) &&
@@ -123,10 +125,6 @@ debian_source() {
     [ -n "$mirror" ] || mirror=http://deb.debian.org/debian
     [ -e $keys ] || { echo "no '$keys' here" >"${LOG:=$(mktemp)}"; return 1; }
     echo "deb [signed-by=$keys] $mirror $1 main"
-}
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then quietly "$@"; else quietly sudo "$@"; fi
 }
 
 quietly() {

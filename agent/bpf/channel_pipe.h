@@ -41,6 +41,7 @@ static __always_inline void piped(u64 pipe, u32 kind, s64 bytes)
 		count(&channel, bpf_get_current_task_btf(), kind, bytes, -1);
 }
 
+/* Before Linux 6.15. */
 SEC("fexit/pipe_write")
 int BPF_PROG(on_pipe_put, struct kiocb *kiocb, struct iov_iter *from, s64 ret)
 {
@@ -50,6 +51,21 @@ int BPF_PROG(on_pipe_put, struct kiocb *kiocb, struct iov_iter *from, s64 ret)
 
 SEC("fexit/pipe_read")
 int BPF_PROG(on_pipe_take, struct kiocb *kiocb, struct iov_iter *to, s64 ret)
+{
+	piped(pipe_of(kiocb->ki_filp->f_inode), READ, ret);
+	return 0;
+}
+
+/* From then on; named pipes pass these, too. */
+SEC("fexit/anon_pipe_write")
+int BPF_PROG(on_newer_pipe_put, struct kiocb *kiocb, struct iov_iter *from, s64 ret)
+{
+	piped(pipe_of(kiocb->ki_filp->f_inode), WRITE, ret);
+	return 0;
+}
+
+SEC("fexit/anon_pipe_read")
+int BPF_PROG(on_newer_pipe_take, struct kiocb *kiocb, struct iov_iter *to, s64 ret)
 {
 	piped(pipe_of(kiocb->ki_filp->f_inode), READ, ret);
 	return 0;

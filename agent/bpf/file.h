@@ -46,6 +46,7 @@ struct address_space {
 struct kiocb {
 	struct file *ki_filp;
 	s64 ki_pos;
+	int ki_flags;
 };
 struct iov_iter {
 	bool data_source;

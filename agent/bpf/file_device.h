@@ -4,6 +4,8 @@
 #define JAGA_FILE_DEVICE_H
 #include "file_below.h"
 
+enum { IOCB_DIRECT = 1 << 17 }; /* of this call, whatever becomes of the file's flags meanwhile */
+
 static __always_inline void wrote_device(struct kiocb *kiocb, s64 bytes)
 {
 	struct inode *inode = kiocb->ki_filp->f_mapping->host;
@@ -17,7 +19,7 @@ static __always_inline void wrote_device(struct kiocb *kiocb, s64 bytes)
 SEC("fentry/blkdev_write_iter")
 int BPF_PROG(on_device_write_begin, struct kiocb *kiocb, struct iov_iter *iter)
 {
-	if (kiocb->ki_filp->f_flags & O_DIRECT)
+	if (kiocb->ki_flags & IOCB_DIRECT)
 		wrote_device(kiocb, iter->count);
 	return 0;
 }
@@ -25,7 +27,7 @@ int BPF_PROG(on_device_write_begin, struct kiocb *kiocb, struct iov_iter *iter)
 SEC("fexit/blkdev_write_iter")
 int BPF_PROG(on_device_write, struct kiocb *kiocb, struct iov_iter *iter, s64 ret)
 {
-	if (!(kiocb->ki_filp->f_flags & O_DIRECT))
+	if (!(kiocb->ki_flags & IOCB_DIRECT))
 		wrote_device(kiocb, ret);
 	return 0;
 }

@@ -8,7 +8,7 @@ enum {
 	TEXT_BYTES = 8192,
 	NAME_BYTES = 256,
 	PATH_DEPTH = 48,
-	CGROUP_DEPTH = 16,
+	CGROUP_DEPTH = 16, /* more, and the verifier of Linux 6.12 gives up; a deeper one is looked for by its number */
 };
 
 /* One record; `text` holds exe_len bytes of the program's path and cgroup_len bytes of the cgroup's, each as
@@ -20,7 +20,7 @@ struct record {
 	struct who who;
 	u64 parent_start; /* of REGROUPED: of whoever did it */
 	u32 parent_tgid;
-	u32 cut; /* the program's path was too deep or too long to be told whole */
+	u32 cut; /* 1: the program's path was too deep or too long to be told whole; 2: the cgroup's, which is not told then */
 	char text[TEXT_BYTES];
 };
 
@@ -140,7 +140,10 @@ static __always_inline void add_cgroup(struct walk *walk, struct task_struct *ta
 
 	walk->node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
 	bpf_loop(CGROUP_DEPTH, cgroup_step, walk, 0);
-	walk->record->cgroup_len = walk->used - before;
+	if (walk->node)
+		walk->record->cut |= 2;
+	else
+		walk->record->cgroup_len = walk->used - before;
 }
 
 static __always_inline void add_paths(struct record *record, struct file *file, struct task_struct *task)
@@ -182,12 +185,12 @@ static __always_inline void tell_regrouped(struct task_struct *task, struct task
 	tell(record);
 }
 
-/* Of a hierarchy of version 1, too: what is told is the cgroup in that of version 2, and says nothing new then. */
+/* A thread alone, too: what it does is told with its own cgroup. And of a hierarchy of version 1: what is told is the cgroup in
+ * that of version 2, and says nothing new then. */
 SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(on_regroup, struct cgroup *to, const char *path, struct task_struct *task, bool threadgroup)
+int BPF_PROG(on_regroup, struct cgroup *to, const char *path, struct task_struct *task)
 {
-	if (threadgroup)
-		tell_regrouped(task, bpf_get_current_task_btf());
+	tell_regrouped(task, bpf_get_current_task_btf());
 	return 0;
 }
 

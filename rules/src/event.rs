@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 mod dicom;
+mod hardware;
 mod regrouped;
 mod settle;
 
 pub use dicom::Dicom;
+pub use hardware::{DeviceOpened, Interface};
 pub use regrouped::Regrouped;
 pub use settle::{Settle, Verdict};
 
@@ -405,6 +407,10 @@ pub enum Fact {
     },
     /// A process was put into another cgroup.
     Regrouped(Regrouped),
+    /// A device node was opened that data can leave by.
+    Device(DeviceOpened),
+    /// A network interface is there.
+    Interface(Interface),
     /// A DICOM association was opened, or asked for something.
     Dicom(Dicom),
     /// HL7 messages left in MLLP frames, acknowledgements not among them.

@@ -6,13 +6,8 @@ use crate::event::{Actor, Exec, Fork, Identity, Login, Name, Process, Regrouped}
 use crate::map::{Map, map};
 use crate::names::{NOBODY, NameId, Names};
 
-/// The service manager's own programs.
-const SYSTEMD: [&str; 4] = [
-    "/usr/lib/systemd/systemd",
-    "/usr/lib/systemd/systemd-executor",
-    "/lib/systemd/systemd",
-    "/lib/systemd/systemd-executor",
-];
+/// How the name of a user's own service manager begins.
+const MANAGER: &str = "user@";
 
 /// Processes kept at the most; beyond, a process is unknown (and what it sends counts as anybody's).
 pub const PROCESSES_LIMIT: usize = 262_144;
@@ -48,7 +43,7 @@ pub struct Member {
     pub user: NameId,
     /// Login user; `NOBODY` without an audit session.
     pub login: NameId,
-    /// Last unit of its cgroup path, behind the manager's if that is a user's own; `NOBODY` if none.
+    /// Last unit of its cgroup path, behind what it lies in but slices; `NOBODY` if none.
     pub unit: NameId,
     /// Container name; `NOBODY` if none.
     pub container: NameId,
@@ -63,6 +58,8 @@ pub struct Member {
     /// Its cgroup or login, or those of whoever made it, were changed by somebody else than the service manager, a container's
     /// runtime or a login: it may not be what it is called, and nothing that is meant for that name is for it.
     pub is_disguised: bool,
+    /// It, or whoever made it, once had a unit, a container or a login, or is of the kernel.
+    was_placed: bool,
     identity: Identity,
 }
 
@@ -161,21 +158,29 @@ impl Lineage {
         moved
     }
 
-    /// Whether it is one who puts processes where they belong. The service manager, or a child of its own that has not got a
-    /// place yet (systemd before 254 puts itself into its unit), may do all; a service that is no login may put others into
-    /// containers: it is a runtime. Nothing is named after where no unit or container is.
+    /// Whether it is one who puts processes where they belong. The service manager, and a child of its own that never had a
+    /// place (systemd before 254 puts itself into its unit), may do all; a service that is no login may put others into
+    /// containers: it is a runtime. Who keeps its name gains nothing, nor who has none then, or one that a user gave.
     fn may_regroup(&self, names: &Names, told: &Regrouped) -> bool {
         let place = Cgroup::of(&told.identity.cgroup);
-        if place.unit.is_none() && place.container.is_none() || told.by.pid == 1 {
+        let text = |id: NameId| (id != NOBODY).then(|| &**names.text(id));
+        let keeps_its_name = self.members.get(&told.actor).is_some_and(|member| {
+            text(member.unit) == place.unit.as_deref()
+                && Cgroup::of(&member.identity.cgroup).container == place.container
+        });
+        let has_no_name = place.unit.is_none() && place.container.is_none();
+        let is_a_users = place
+            .unit
+            .as_ref()
+            .is_some_and(|unit| unit.starts_with(MANAGER));
+        if keeps_its_name || has_no_name || is_a_users || told.by.pid == 1 {
             return true;
         }
         let Some(by) = self.members.get(&told.by) else {
-            return false;
+            return place.container.is_some(); // what was lost was told
         };
-        let has_no_place = by.unit == NOBODY && by.container == NOBODY;
         let is_runtime = told.by != told.actor && place.container.is_some();
-        let is_systemd = SYSTEMD.contains(&&**names.text(by.exe));
-        !by.is_disguised && (is_systemd || by.login == NOBODY && (has_no_place || is_runtime))
+        !by.is_disguised && by.login == NOBODY && (!by.was_placed || is_runtime)
     }
 
     /// A process made another, which inherits everything.
@@ -192,10 +197,11 @@ impl Lineage {
             .unwrap_or_default();
         let identity = fork.identity.as_ref().unwrap_or(&inherited);
         self.insert(names, fork.child, top, exe, identity);
-        let is_disguised =
-            parent.is_some_and(|parent| parent.is_disguised || parent.identity.drops(identity));
-        if let Some(child) = self.members.get_mut(&fork.child) {
-            child.is_disguised = is_disguised;
+        if let (Some(parent), Some(child)) = (parent, self.members.get_mut(&fork.child)) {
+            let of_the_kernel = names.text(parent.exe);
+            let of_the_kernel = of_the_kernel.is_empty() || of_the_kernel.starts_with('[');
+            child.is_disguised = parent.is_disguised || parent.identity.drops(identity);
+            child.was_placed |= parent.was_placed || of_the_kernel;
         }
     }
 
@@ -268,6 +274,7 @@ impl Lineage {
             session: NOBODY,
             took: false,
             is_disguised: false,
+            was_placed: false,
             identity: Identity::default(),
         };
         self.members.insert(actor, member);
@@ -291,6 +298,7 @@ impl Lineage {
             .clone()
             .or_else(|| place.container.map(Name::from));
         member.container = container.as_ref().map_or(NOBODY, |name| names.intern(name));
+        member.was_placed |= [member.unit, member.container, member.login] != [NOBODY; 3];
         member.is_disguised |= member.identity.drops(identity);
         member.identity = identity.clone();
         let top = self.tops.get(&member.top).map_or(member.exe, |top| top.exe);
@@ -346,8 +354,8 @@ fn run_of(
 struct Cgroup<'a> {
     /// Short id of the container of a known runtime.
     container: Option<&'a str>,
-    /// The last `*.service` or `*.scope` that is not a login's own; of a user's own manager behind that manager's name: anybody
-    /// may give a unit of theirs any name.
+    /// The last `*.service` or `*.scope` that is not a login's own, behind whatever it lies in but slices: a user's own manager,
+    /// a container, another unit. Whoever owns one of these may give any name to what is below.
     unit: Option<Cow<'a, str>>,
 }
 
@@ -355,11 +363,17 @@ impl<'a> Cgroup<'a> {
     fn of(path: &'a str) -> Self {
         let container = path.split('/').find_map(container_id);
         let container = container.map(|id| &id[..12]);
-        let unit = path.split('/').rfind(|part| is_unit(part));
-        let manager = path.split('/').find(|part| part.starts_with("user@"));
-        let unit = unit.map(|unit| match manager {
-            Some(manager) => Cow::Owned(format!("{manager}/{unit}")),
-            None => Cow::Borrowed(unit),
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let unit = parts.iter().rposition(|part| is_unit(part)).map(|last| {
+            let above = parts[..last]
+                .iter()
+                .filter(|part| !part.ends_with(".slice"));
+            let mut above: Vec<&str> = above.copied().collect();
+            if above.is_empty() {
+                return Cow::Borrowed(parts[last]);
+            }
+            above.push(parts[last]);
+            Cow::Owned(above.join("/"))
         });
         Self { container, unit }
     }
@@ -374,7 +388,7 @@ impl Identity {
 
 fn is_unit(part: &str) -> bool {
     let unit = part.ends_with(".service") || part.ends_with(".scope");
-    unit && !part.starts_with("session-") && !part.starts_with("user@") && part != "init.scope"
+    unit && !part.starts_with("session-") && !part.starts_with(MANAGER) && part != "init.scope"
 }
 
 /// The id in a part of a cgroup's path, if it is a container's of a known runtime: `docker-<64 hex>.scope`,
@@ -513,6 +527,12 @@ mod tests {
         assert_eq!(unit(own).as_deref(), Some("sync.service"));
         assert_eq!(unit("/user.slice/user-0.slice/session-3.scope"), None);
         assert_eq!(unit("/init.scope"), None);
+        let inside = format!("/docker/{hex}/system.slice/sync.service");
+        assert_eq!(unit(&inside), Some(format!("docker/{hex}/sync.service")));
+        let below = "/system.slice/sync.service/payload";
+        assert_eq!(unit(below).as_deref(), Some("sync.service"));
+        let other = "/system.slice/apache2.service/sync.service";
+        assert_eq!(unit(other).as_deref(), Some("apache2.service/sync.service"));
     }
 
     /// Who is put where, by whom, and whether it is what it is called from then on.
@@ -561,6 +581,52 @@ mod tests {
         check(login("root", 3), "/bin/sh", false, unit, false);
         check(login("root", 3), "/bin/sh", false, &container, false);
         check(login("root", 3), "/bin/sh", true, "/elsewhere", true);
+        let (own, users) = (format!("{apache}/payload"), "/user@1.service/app.service");
+        check(in_cgroup(apache), "/usr/bin/podman", true, &own, true);
+        check(login("root", 3), "/lib/systemd/systemd", false, unit, false);
+        check(login("root", 3), "/lib/systemd/systemd", false, users, true);
+        check(
+            in_cgroup(apache),
+            "/bin/sh",
+            false,
+            &format!("{container}/backup.service"),
+            true,
+        );
+    }
+
+    /// Out of every unit first, and from there into another one; a helper that the kernel starts was never in one.
+    #[test]
+    fn two_steps_are_no_way_round() {
+        let mut world = World::new();
+        let unit = in_cgroup("/system.slice/backup.service");
+        world.fork(1, 100);
+        world.exec(100, "/bin/sh", in_cgroup("/system.slice/apache2.service"));
+        let by_itself = |world: &mut World, pid, identity: &Identity| {
+            let told = Regrouped {
+                actor: actor(pid),
+                by: actor(pid),
+                identity: identity.clone(),
+            };
+            world.lineage.regroup(&mut world.names, &told);
+            world
+                .lineage
+                .member(actor(pid))
+                .expect("known")
+                .is_disguised
+        };
+        assert!(!by_itself(&mut world, 100, &in_cgroup("")));
+        world.fork(100, 101);
+        assert!(by_itself(&mut world, 100, &unit));
+        assert!(by_itself(&mut world, 101, &unit), "its child");
+        let kernel = Process {
+            actor: actor(50),
+            parent: Some(actor(2)),
+            exe: "[kworker/0:1]".into(),
+            identity: Identity::default(),
+        };
+        world.lineage.know(&mut world.names, &kernel);
+        world.fork(50, 51);
+        assert!(by_itself(&mut world, 51, &unit), "a helper of the kernel");
     }
 
     #[test]

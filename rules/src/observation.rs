@@ -35,10 +35,12 @@ pub enum Subject {
     Medical,
     /// Something was seen for the first time.
     First,
+    /// A holder opened a device that data can leave by.
+    Device,
 }
 
 /// All subjects, in order.
-pub const SUBJECTS: [Subject; 12] = [
+pub const SUBJECTS: [Subject; 13] = [
     Subject::Send,
     Subject::Expose,
     Subject::Read,
@@ -51,6 +53,7 @@ pub const SUBJECTS: [Subject; 12] = [
     Subject::Memory,
     Subject::Medical,
     Subject::First,
+    Subject::Device,
 ];
 
 /// One thing worth counting. What does not apply is `NOBODY`, `None` or 0.
@@ -161,6 +164,8 @@ pub struct Amounts {
     pub hl7_messages: u64,
     /// Things seen for the first time.
     pub first_seen: u64,
+    /// Devices opened that data can leave by.
+    pub devices_opened: u64,
 }
 
 impl Observation {
@@ -213,6 +218,7 @@ impl Observation {
                 dicom_stores: 0,
                 hl7_messages: 0,
                 first_seen: 0,
+                devices_opened: 0,
             },
             held: Amount {
                 bytes: 0,

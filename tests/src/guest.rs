@@ -17,7 +17,7 @@ use crate::process::{Running, run};
 use crate::program;
 
 /// What can be loaded, with what it needs: disks, other file systems, networks.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "virtio_pci",
     "virtio_blk",
     "loop",
@@ -28,6 +28,7 @@ const MODULES: [&str; 10] = [
     "fuse",
     "virtio_scsi",
     "sd_mod",
+    "sg",
 ];
 
 /// Bytes of the removable disk.

@@ -213,13 +213,14 @@ fn a_stick_that_is_written_to_past_every_file_system() {
             dd if=/dev/zero of=/disk/other bs=1M count=20
             modprobe virtio_scsi
             modprobe sd_mod
-            until [ -b /dev/sda ]; do usleep 100000; done
+            modprobe sg
+            until [ -b /dev/sda -a -c /dev/sg0 ]; do usleep 100000; done
             cat /sys/block/sda/removable
             # Noticed in 0.2 s.
             sleep 1
-            sh -c 'echo $$ >/sys/fs/cgroup/wiper.service/cgroup.procs; dd if=/disk/other of=/dev/sda bs=1M'
+            sh -c 'echo $$ >/sys/fs/cgroup/wiper.service/cgroup.procs; dd if=/disk/other of=/dev/sda bs=1M; exec 3<>/dev/sg0'
             sh -c 'echo $$ >/sys/fs/cgroup/packer.service/cgroup.procs; tar cf - /disk/store | dd of=/dev/sda bs=64k count=640 iflag=fullblock
-                   dd if=/disk/store/file of=/dev/sda bs=1M count=50 seek=100 oflag=direct'
+                   dd if=/disk/store/file of=/dev/sda bs=1M count=50 seek=100 oflag=direct; exec 3<>/dev/sg0'
         "#;
         let Some(answer) = beside(name, kernel, script) else {
             continue;
@@ -231,6 +232,11 @@ fn a_stick_that_is_written_to_past_every_file_system() {
         // Half of it is ten times the limit: what was written directly counts as well.
         let sizes: Vec<_> = told.iter().map(|alert| alert["size"].as_u64()).collect();
         assert_eq!(sizes, [Some(1), Some(10)], "{}", answer.everything());
+        let opened = |alert: &&_| is(alert, "raw-device-opened", "firing", &[("store", "ekg")]);
+        let opened: Vec<_> = alerts.iter().filter(opened).collect();
+        assert_eq!(opened.len(), 1, "{}", answer.everything());
+        println!("   {}", opened[0]["summary"]);
+        assert_eq!(opened[0]["key"]["session"], "unit:packer.service");
         for alert in told {
             println!("   {}", alert["summary"]);
             let text = alert.to_string();

@@ -1,6 +1,6 @@
 //! The `interfaces` sensor: what each interface sent by its own counter, the truth that everything else is held to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jaga_rules::config::{Config, Interfaces};
-use jaga_rules::event::{Event, Fact, Gap, GapKind, Name};
+use jaga_rules::event::{Event, Fact, Gap, GapKind, Interface, Name};
 
 use super::{Feed, HealthTable, OFF, Probe};
 
@@ -26,6 +26,12 @@ const NAME_LIMIT: usize = 32;
 
 /// What stays on the host.
 const LOOPBACK: &str = "lo";
+
+/// Where the kernel shows what an interface hangs on, of the namespace in which it was mounted: hardware is in the host's.
+const CLASS: &str = "/sys/class/net";
+
+/// Interfaces of hardware are told again this often.
+const STILL_THERE: Duration = Duration::from_secs(3600);
 
 /// Blindness is told again this often.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
@@ -98,9 +104,19 @@ fn run(
     }
     let mut counters = Counters::default();
     let mut until_told = Duration::ZERO;
+    let (mut there, mut until_there) = (BTreeSet::new(), Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
+        if until_there.is_zero() {
+            there.clear();
+            until_there = STILL_THERE;
+        }
+        until_there = until_there.saturating_sub(period);
         let batch = match read(Path::new(TABLE), wanted) {
-            Ok(readings) => counters.differences(&readings),
+            Ok(readings) => {
+                let mut batch = counters.differences(&readings);
+                batch.extend(come(&readings, &mut there, Path::new(CLASS)));
+                batch
+            }
             Err(_) if !until_told.is_zero() => Vec::new(),
             Err(error) => vec![blind(&error)],
         };
@@ -114,6 +130,25 @@ fn run(
         }
         thread::sleep(period);
     }
+}
+
+/// Interfaces of hardware that were not there before.
+fn come(readings: &[(Name, u64)], there: &mut BTreeSet<Name>, class: &Path) -> Vec<Event> {
+    there.retain(|name| readings.iter().any(|(now, _)| now == name));
+    let new = readings.iter().map(|(name, _)| name);
+    let new: Vec<Name> = new.filter(|name| !there.contains(*name)).cloned().collect();
+    there.extend(new.iter().cloned());
+    let interface = |name: Name| {
+        let bus = bus(&class.join(&*name))?;
+        Some(Event::Fact(Fact::Interface(Interface { name, bus })))
+    };
+    new.into_iter().filter_map(interface).collect()
+}
+
+/// What an interface hangs on; none of one that is no hardware (veth, bridges, tunnels).
+fn bus(interface: &Path) -> Option<Name> {
+    let bus = fs::canonicalize(interface.join("device/subsystem")).ok()?;
+    Some(bus.file_name()?.to_str()?.into())
 }
 
 fn show(batch: &[Event], health: &HealthTable) {
@@ -252,6 +287,36 @@ mod tests {
             ("eth0=1000 veth1=30", "veth1=30"),
             ("eth0=10 veth1=30", "eth0=10"),
         ]);
+    }
+
+    #[test]
+    fn hardware_is_told_when_it_comes_and_when_it_comes_again() {
+        let class = tempfile::tempdir().unwrap();
+        for (name, bus) in [("eth0", "pci"), ("usb0", "usb")] {
+            let device = class.path().join(name).join("device");
+            let folder = class.path().join("bus").join(bus);
+            fs::create_dir_all(&device).unwrap();
+            fs::create_dir_all(&folder).unwrap();
+            std::os::unix::fs::symlink(folder, device.join("subsystem")).unwrap();
+        }
+        let mut there = BTreeSet::new();
+        let mut check = |now: &str, expected: &str| {
+            let told = come(&written(now), &mut there, class.path());
+            let told: Vec<String> = told
+                .into_iter()
+                .map(|event| match event {
+                    Event::Fact(Fact::Interface(Interface { name, bus })) => {
+                        format!("{name}={bus}")
+                    }
+                    other => format!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(told.join(" "), expected);
+        };
+        check("eth0=1 veth1=1", "eth0=pci");
+        check("eth0=1 usb0=0 veth1=1", "usb0=usb");
+        check("eth0=2 veth1=1", "");
+        check("eth0=2 usb0=0", "usb0=usb");
     }
 
     #[test]

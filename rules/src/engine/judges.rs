@@ -19,7 +19,11 @@ impl Engine {
             let mut readers = self.config.readers.iter();
             let is_asked = matches!(
                 subject,
-                Subject::Read | Subject::Decoy | Subject::Medium | Subject::Memory
+                Subject::Read
+                    | Subject::Decoy
+                    | Subject::Medium
+                    | Subject::Memory
+                    | Subject::Device
             );
             seen.reader = is_asked
                 && !member.is_disguised

@@ -9,6 +9,8 @@ impl Engine {
             Fact::Name { address, name } => self.remote_names.learn(*address, name, self.now),
             Fact::Relay { address, .. } => self.scopes.relay(*address, self.now),
             Fact::FileGone { file } => self.holdings.labels.forget(*file),
+            Fact::Device(opened) => self.device_opened(opened, output),
+            Fact::Interface(interface) => self.interface(interface, output),
             Fact::Regrouped(told) => {
                 let moved = self.lineage.regroup(&mut self.names, told);
                 self.moved(told.actor, moved);

@@ -1,6 +1,8 @@
 //! Ways out beside sockets: names that are looked up, ICMP, media, another process's memory.
 
 use super::*;
+use crate::event::{DeviceOpened, Interface};
+use crate::rule::First;
 
 /// Domains that were looked up, and DICOM titles, that are told apart: others choose them, and whoever makes up more must not
 /// use up the names of sessions. The rest is counted together.
@@ -113,6 +115,42 @@ impl Engine {
             seen.exposed_records_so_far = exposure.records_so_far;
             self.count(&seen, output);
         }
+    }
+
+    /// Whoever holds data may put it on the device; how much is not seen.
+    pub(super) fn device_opened(&mut self, opened: &DeviceOpened, output: &mut Output) {
+        let (key, session) = self.whose(opened.actor);
+        let slot = self.holdings.find(&key);
+        let served = self.serves(Some(opened.actor), 0);
+        let mut stores: Vec<NameId> = served.into_iter().map(|(store, _)| store).collect();
+        if let Some(slot) = slot {
+            stores.extend(self.holdings.stores_of(slot));
+        }
+        stores.sort_unstable();
+        stores.dedup();
+        let member = self.lineage.member(opened.actor);
+        let mut seen = self.observe(Subject::Device, member, session);
+        seen.amounts.devices_opened = opened.opens;
+        let who = self.shown(&seen);
+        for store in stores {
+            seen.store = store;
+            let store_name = self.names.text(store);
+            let device = &opened.device;
+            seen.why = Some(format!("{device} by {who}, which has {store_name}").into());
+            seen.held =
+                slot.map_or_else(Default::default, |slot| self.holdings.held_of(slot, store));
+            self.count(&seen, output);
+        }
+    }
+
+    /// A network interface is there.
+    pub(super) fn interface(&mut self, interface: &Interface, output: &mut Output) {
+        let Interface { name, bus } = interface;
+        let mut seen = self.observe(Subject::First, None, NOBODY);
+        seen.interface = self.names.intern(name);
+        seen.why = Some(format!("{name} on {bus}").into());
+        let numbers = (u64::from(seen.interface.0), 0);
+        self.first(First::Interface, numbers, |_| name.clone(), &seen, output);
     }
 
     /// Whoever gets at the memory of another session may have all that it holds.

@@ -9,6 +9,7 @@ mod active_hours;
 mod connections;
 mod decoy_touched;
 mod destinations;
+mod devices_opened;
 mod dicom_moves;
 mod dicom_stores;
 mod dns_name_bytes;
@@ -54,6 +55,7 @@ pub const MEASURES: &[Definition] = &[
     hl7_messages::DEFINITION,
     first_seen::DEFINITION,
     active_hours::DEFINITION,
+    devices_opened::DEFINITION,
 ];
 
 /// A measure: what it counts, of which observations, and what a human is told about it.

@@ -206,7 +206,12 @@ fn unmet(watches: Watches, select: &Where) -> Option<&'static str> {
     let somebody = !gaps && (sent || firsts || !leaves);
     let of_store = matches!(
         watches,
-        Watches::Exposed | Watches::Read | Watches::Media | Watches::Memory | Watches::Firsts
+        Watches::Exposed
+            | Watches::Read
+            | Watches::Media
+            | Watches::Memory
+            | Watches::Devices
+            | Watches::Firsts
     );
     let given = [
         ("scope", !select.scope.is_empty(), leaves),

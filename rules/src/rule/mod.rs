@@ -124,6 +124,8 @@ pub enum First {
     Resolver,
     /// A server of encrypted DNS, of each program.
     EncryptedDns,
+    /// A network interface that is hardware.
+    Interface,
 }
 
 /// Where a byte goes. `Contract` beats all.
@@ -255,6 +257,8 @@ pub enum Measure {
     FirstSeen,
     /// Hours in which a holder sent something.
     ActiveHours,
+    /// Opens of devices that data can leave by, by holders.
+    DevicesOpened,
 }
 
 impl Measure {
@@ -277,7 +281,7 @@ impl Measure {
             Self::Destinations => "destinations",
             Self::Connections => "connections",
             Self::Gap => "events",
-            Self::DecoyTouched => "opens",
+            Self::DecoyTouched | Self::DevicesOpened => "opens",
             Self::DnsNames => "names",
             Self::MemoryRead => "reads",
             Self::DicomMoves => "moves",

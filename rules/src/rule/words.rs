@@ -53,6 +53,8 @@ pub enum Watches {
     Media,
     /// Who reads the memory of those that hold or serve a store.
     Memory,
+    /// Which devices holders open.
+    Devices,
     /// What medical systems ask of each other.
     Medical,
     /// What was never seen before.
@@ -60,7 +62,7 @@ pub enum Watches {
 }
 
 /// All measures.
-pub const MEASURES: [MeasureWord; 23] = [
+pub const MEASURES: [MeasureWord; 24] = [
     MeasureWord {
         name: "sent-bytes",
         measure: Measure::SentBytes,
@@ -199,6 +201,12 @@ pub const MEASURES: [MeasureWord; 23] = [
         unit: Unit::Count,
         watches: Watches::Exposed,
     },
+    MeasureWord {
+        name: "devices-opened",
+        measure: Measure::DevicesOpened,
+        unit: Unit::Count,
+        watches: Watches::Devices,
+    },
 ];
 
 /// Measures of the design that this version has not.
@@ -266,7 +274,7 @@ pub const APP_PROTOCOLS: [(&str, AppProtocol); 2] =
     [("dicom", AppProtocol::Dicom), ("hl7", AppProtocol::Hl7)];
 
 /// All that can be seen for the first time.
-pub const FIRSTS: [(&str, First); 8] = [
+pub const FIRSTS: [(&str, First); 9] = [
     ("destination", First::Destination),
     ("exe", First::Exe),
     ("user", First::User),
@@ -275,6 +283,7 @@ pub const FIRSTS: [(&str, First); 8] = [
     ("ae-peer", First::AePeer),
     ("resolver", First::Resolver),
     ("encrypted-dns", First::EncryptedDns),
+    ("interface", First::Interface),
 ];
 
 /// All severities.
@@ -348,7 +357,9 @@ impl Watches {
             Self::Decoys => &[K::Session, K::Exe, K::User, K::Host],
             Self::Lookups => &[K::Domain, K::Destination, K::Network, K::Host],
             Self::Icmp => &[K::Destination, K::Network, K::Host],
-            Self::Media | Self::Memory => &[K::Store, K::Session, K::Exe, K::User, K::Host],
+            Self::Media | Self::Memory | Self::Devices => {
+                &[K::Store, K::Session, K::Exe, K::User, K::Host]
+            }
             Self::Medical => &[K::AeTitle, K::Destination, K::Peer, K::Network, K::Host],
             Self::Firsts => &[
                 K::Store,
@@ -360,6 +371,7 @@ impl Watches {
                 K::Network,
                 K::Port,
                 K::AeTitle,
+                K::Interface,
                 K::Host,
             ],
             Self::Gaps => &[K::Sensor, K::Host],

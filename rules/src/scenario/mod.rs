@@ -17,8 +17,10 @@
 //! at 90s session login:bob passes session login:carol 1 MB
 //! at 90s store ekg passes file /tmp/copy 10 MB
 //! at 92s session login:bob opens decoy old-export
+//! at 92s session login:bob opens device /dev/sg1
 //! at 93s session login:bob peeks session unit:postgresql@15-main.service
 //! at 94s medium vfat-on-sdb1 at /media/usb
+//! at 94s interface usb0 on usb
 //! at 94s lookup t.example at 10.0.0.53:53 2 KB/s for 60s
 //! at 94s dicom WARD3 at 10.1.2.3 calls ORTHANC moves ROGUE
 //! at 94s dicom ORTHANC calls ARCHIVE at 10.1.9.9:104
@@ -188,6 +190,13 @@ pub enum Act {
         /// Its name.
         decoy: Name,
     },
+    /// Somebody opens a device that data can leave by.
+    OpenDevice {
+        /// Who.
+        who: Doer,
+        /// Its node.
+        device: Name,
+    },
     /// Somebody gets at the memory of another.
     Peek {
         /// Who.
@@ -228,6 +237,13 @@ pub enum Act {
         name: Name,
         /// Where.
         folder: String,
+    },
+    /// A network interface is there.
+    Interface {
+        /// Its name.
+        name: Name,
+        /// What it hangs on.
+        bus: Name,
     },
     /// All processes of a session end.
     End(Doer),
@@ -288,6 +304,8 @@ impl Act {
             | Self::Lookup { flow, .. }
             | Self::Icmp { flow, .. } => Some(flow),
             Self::Touch { .. }
+            | Self::OpenDevice { .. }
+            | Self::Interface { .. }
             | Self::Peek { .. }
             | Self::Associate { .. }
             | Self::Medium { .. }

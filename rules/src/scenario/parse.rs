@@ -136,9 +136,22 @@ impl Words<'_> {
     }
 
     fn act(&mut self) -> Read<Act> {
-        const SUBJECTS: [&str; 14] = [
-            "session", "unknown", "host", "store", "unit", "file", "gap", "sensor", "wire",
-            "lookup", "icmp", "dicom", "medium", "fact",
+        const SUBJECTS: [&str; 15] = [
+            "session",
+            "unknown",
+            "host",
+            "store",
+            "unit",
+            "file",
+            "gap",
+            "sensor",
+            "wire",
+            "lookup",
+            "icmp",
+            "dicom",
+            "medium",
+            "interface",
+            "fact",
         ];
         match self.one_of("a subject", &SUBJECTS)? {
             "session" => {
@@ -176,6 +189,12 @@ impl Words<'_> {
                 Ok(Act::Icmp { remote, flow })
             }
             "dicom" => self.association(),
+            "interface" => {
+                let name = self.word("an interface's name")?.into();
+                self.keyword("on")?;
+                let bus = self.word("what it hangs on")?.into();
+                Ok(Act::Interface { name, bus })
+            }
             "medium" => {
                 let name = self.word("a medium's name")?.into();
                 self.keyword("at")?;
@@ -254,7 +273,10 @@ impl Words<'_> {
             }
             "passes" => self.pass(Holder::Doer(who)),
             "opens" => {
-                self.keyword("decoy")?;
+                if self.one_of("what is opened", &["decoy", "device"])? == "device" {
+                    let device = self.path()?.into();
+                    return Ok(Act::OpenDevice { who, device });
+                }
                 let decoy = self.word("a decoy's name")?.into();
                 Ok(Act::Touch { who, decoy })
             }

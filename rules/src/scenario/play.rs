@@ -9,8 +9,8 @@ use super::parse::{SERVED, TICK};
 use super::world::World;
 use super::{Act, Amount, Doer, From, Holder, Line, Scenario};
 use crate::event::{
-    Dicom, Egress, Event, Fact, Flow, Gap, GapKind, Name, Opener, Pass, Protocol, Read, SECOND,
-    Sender, Sent, Stamp, Stamped, Wrote,
+    DeviceOpened, Dicom, Egress, Event, Fact, Flow, Gap, GapKind, Interface, Name, Opener, Pass,
+    Protocol, Read, SECOND, Sender, Sent, Stamp, Stamped, Wrote,
 };
 use crate::units::{DAY, HOUR};
 
@@ -201,6 +201,18 @@ impl<'a> Player<'a> {
                     opens: 1,
                 }));
             }
+            Act::OpenDevice { who, device } => {
+                let actor = world.process(who, due.at, told);
+                told.push(Event::Fact(Fact::Device(DeviceOpened {
+                    actor,
+                    device: device.clone(),
+                    opens: 1,
+                })));
+            }
+            Act::Interface { name, bus } => told.push(Event::Fact(Fact::Interface(Interface {
+                name: name.clone(),
+                bus: bus.clone(),
+            }))),
             Act::Peek { who, of } => {
                 let actor = world.process(who, due.at, told);
                 let of = world.process(of, due.at, told);

@@ -11,7 +11,7 @@ use crate::observation::Observation;
 use crate::rule::Amount;
 use crate::trail::Trail;
 use crate::units::HOUR;
-use crate::window::Window;
+use crate::window::{SLOTS, Window};
 
 /// Distinct things told apart per key; beyond, each counts.
 const DISTINCT_LIMIT: usize = 4_096;
@@ -92,7 +92,8 @@ impl Count {
     pub(super) fn put_back(&mut self, length: i64, at: Stamp, amount: u64) {
         self.window.add(length, at, amount);
         if let Some(More::Hour(last)) = self.more.as_deref_mut() {
-            *last = hour(at);
+            // A part holds what came within its width: the hour in which it ended was counted, if not the one before.
+            *last = hour(at.plus(length / SLOTS - 1));
         }
     }
 

@@ -51,6 +51,8 @@ const PIPES: &[&str] = &[
     "unix_stream_splice_read",
     "pipe_write",
     "pipe_read",
+    "anon_pipe_write",
+    "anon_pipe_read",
     "do_splice",
     "splice_file_to_pipe",
 ];
@@ -172,6 +174,8 @@ pub fn channels_by_function() -> Subject {
             "unix_stream_splice_read",
             "pipe_write",
             "pipe_read",
+            "anon_pipe_write",
+            "anon_pipe_read",
             "do_splice",
             "splice_file_to_pipe",
         ],

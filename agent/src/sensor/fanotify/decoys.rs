@@ -1,20 +1,22 @@
-//! Files that nobody has a reason to open: who opens them, whatever the rungs of reads are.
+//! Files that nobody has a reason to open, and devices that data can leave by: who opens them, whatever the rungs of reads are.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jaga_rules::config::{Decoy, Target};
-use jaga_rules::event::{Gap, GapKind, Name};
+use jaga_rules::event::{Gap, GapKind};
 
 use super::sys::{self, Group};
 use super::{decode, next_step};
-use crate::sensor::host::batch::{Round, Touched};
+use crate::sensor::host::batch::Round;
 use crate::sensor::host::seen::By;
 use crate::sensor::host::source::{self, Places, Raised, Root, Wish};
+use crate::sensor::host::touched::{Touched, Watched};
 
 /// What this sensor is called.
 pub const SENSOR: &str = "decoys";
@@ -51,9 +53,14 @@ pub fn refused(why: String) -> Raised<dyn source::Files> {
 fn raised(group: Result<Group, String>) -> Raised<dyn source::Files> {
     let marked = Arc::new(Marked {
         group,
+        devices: Group::by_handle().ok(),
         table: Mutex::default(),
     });
-    let marks = Box::new(Marks(Arc::clone(&marked)));
+    let marks = Box::new(Marks {
+        marked: Arc::clone(&marked),
+        decoys: Vec::new(),
+        nodes: Vec::new(),
+    });
     Raised {
         rung: 1,
         how: "fanotify: who opens them".to_owned(),
@@ -74,13 +81,17 @@ fn raised(group: Result<Group, String>) -> Raised<dyn source::Files> {
 struct Marked {
     /// Absent with the reason.
     group: Result<Group, String>,
+    /// Absent as the former, or before Linux 5.1.
+    devices: Option<Group>,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
     /// By device and inode.
-    names: BTreeMap<(u64, u64), Name>,
+    decoys: BTreeMap<(u64, u64), Watched>,
+    /// By handle.
+    devices: BTreeMap<Vec<u8>, Watched>,
     /// Why some are not watched.
     unwatched: Vec<String>,
 }
@@ -91,7 +102,11 @@ impl Marked {
     }
 }
 
-struct Marks(Arc<Marked>);
+struct Marks {
+    marked: Arc<Marked>,
+    decoys: Vec<Decoy>,
+    nodes: Vec<PathBuf>,
+}
 
 impl Places for Marks {
     fn place(&mut self, _: &[Root]) -> Result<(), String> {
@@ -102,22 +117,45 @@ impl Places for Marks {
         Ok(())
     }
 
-    /// Files are marked, not paths: one that was renamed stays marked, and one in its place is marked at the next look.
     fn decoys(&mut self, decoys: &[Decoy]) {
-        let mut table = Table::default();
-        for decoy in decoys {
-            match self.mark(decoy) {
-                Ok(identity) => {
-                    table.names.insert(identity, decoy.name.clone());
-                }
-                Err(why) => table.unwatched.push(why),
-            }
-        }
-        self.0.change(|old| *old = table);
+        self.decoys = decoys.to_vec();
+        self.mark_all();
+    }
+
+    fn nodes(&mut self, nodes: &[PathBuf]) {
+        self.nodes = nodes.to_vec();
+        self.mark_all();
     }
 }
 
 impl Marks {
+    /// Files are marked, not paths: one that was renamed stays marked, and one in its place is marked at the next look.
+    fn mark_all(&self) {
+        let mut table = Table::default();
+        for decoy in &self.decoys {
+            match self.mark(decoy) {
+                Ok(identity) => {
+                    let watched = Watched::Decoy(decoy.name.clone());
+                    table.decoys.insert(identity, watched);
+                }
+                Err(why) => table.unwatched.push(why),
+            }
+        }
+        // Nobody named these: one that cannot be marked, or went meanwhile, is not watched.
+        if let Some(group) = &self.marked.devices {
+            let marked = self
+                .nodes
+                .iter()
+                .filter(|node| group.mark_file(node).is_ok());
+            let devices = marked.filter_map(|node| {
+                let watched = Watched::Device(node.to_string_lossy().into());
+                Some((sys::handle_of(node).ok()?, watched))
+            });
+            table.devices.extend(devices);
+        }
+        self.marked.change(|old| *old = table);
+    }
+
     fn mark(&self, decoy: &Decoy) -> Result<(u64, u64), String> {
         let (name, path) = (&decoy.name, decoy.path.display());
         let plant = "plant it again (`jaga decoy plant`), or take it out of `decoys:`";
@@ -127,7 +165,7 @@ impl Marks {
         if !found.is_file() {
             return Err(format!("decoy '{name}': '{path}' is no file; {plant}"));
         }
-        let group = self.0.group.as_ref().map_err(String::clone)?;
+        let group = self.marked.group.as_ref().map_err(String::clone)?;
         group
             .mark_file(&decoy.path)
             .map_err(|error| format!("decoy '{name}': fanotify cannot mark '{path}': {error}"))?;
@@ -138,38 +176,26 @@ impl Marks {
 struct Opens {
     marked: Arc<Marked>,
     buffer: Vec<u8>,
-    /// Opens since the last drain, by process and decoy.
-    opens: BTreeMap<(u32, Name), u64>,
+    /// Opens since the last drain, by process and file.
+    opens: BTreeMap<(u32, Watched), u64>,
     drains: u32,
 }
 
 impl source::Files for Opens {
     fn drain(&mut self, round: &mut Round, gaps: &mut Vec<Gap>) {
-        // Whoever opens one in a loop holds up nobody: what is left waits in the kernel's queue.
-        for _ in 0..READS {
-            let Ok(group) = &self.marked.group else { break };
-            match group.read(&mut self.buffer) {
-                Ok(0) => break,
-                Ok(length) => self.hear(length, gaps),
-                Err(error) => {
-                    let why = format!(
-                        "opens of decoys are not heard: {error}; {}",
-                        next_step(&error)
-                    );
-                    gaps.push(Gap::new(SENSOR, GapKind::Blind, 0, why));
-                    break;
-                }
-            }
+        let marked = Arc::clone(&self.marked);
+        for group in marked.group.iter().chain(&marked.devices) {
+            self.hear_all(group, gaps);
         }
         let opens = std::mem::take(&mut self.opens).into_iter();
         round
             .touched
-            .extend(opens.map(|((pid, decoy), opens)| Touched {
+            .extend(opens.map(|((pid, what), opens)| Touched {
                 by: match pid {
                     0 => By::Nobody,
                     pid => By::Ended(pid),
                 },
-                decoy,
+                what,
                 opens,
             }));
         if self.drains.is_multiple_of(TELL_EVERY) {
@@ -183,6 +209,24 @@ impl source::Files for Opens {
 }
 
 impl Opens {
+    /// Whoever opens one in a loop holds up nobody: what is left waits in the kernel's queue.
+    fn hear_all(&mut self, group: &Group, gaps: &mut Vec<Gap>) {
+        for _ in 0..READS {
+            match group.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(length) => self.hear(length, gaps),
+                Err(error) => {
+                    let why = format!(
+                        "opens of decoys and devices are not heard: {error}; {}",
+                        next_step(&error)
+                    );
+                    gaps.push(Gap::new(SENSOR, GapKind::Blind, 0, why));
+                    break;
+                }
+            }
+        }
+    }
+
     fn hear(&mut self, length: usize, gaps: &mut Vec<Gap>) {
         for event in decode::events(&self.buffer[..length]) {
             if event.overflow {
@@ -190,20 +234,19 @@ impl Opens {
                     "the kernel dropped opens of decoys: give the agent more memory (MemoryMax=)";
                 gaps.push(Gap::new(SENSOR, GapKind::Lost, 1, why));
             }
-            let Some(fd) = event.fd.map(sys::own) else {
-                continue;
-            };
-            let found = identity(fd.as_fd());
+            let file = event.fd.map(sys::own);
+            let decoy = file.and_then(|file| identity(file.as_fd()).ok());
             // The agent looks at nothing; another of its threads may all the same.
             if !event.opened || event.pid == std::process::id() {
                 continue;
             }
             let opens = &mut self.opens;
             self.marked.change(|table| {
-                let name = found.ok().and_then(|identity| table.names.get(&identity));
-                if let Some(name) = name {
+                let device = event.handle.and_then(|handle| table.devices.get(handle));
+                let decoy = decoy.and_then(|identity| table.decoys.get(&identity));
+                if let Some(file) = decoy.or(device) {
                     let pid = if opens.len() < OPENERS { event.pid } else { 0 };
-                    *opens.entry((pid, name.clone())).or_default() += 1;
+                    *opens.entry((pid, file.clone())).or_default() += 1;
                 }
             });
         }
@@ -264,12 +307,27 @@ mod tests {
             reader.wait().unwrap();
             let touched = Touched {
                 by: By::Ended(pid),
-                decoy: "old-export".into(),
+                what: Watched::Decoy("old-export".into()),
                 opens: 1,
             };
             assert_eq!(drain().0, [touched]);
         }
         fs::metadata(&path).unwrap();
         assert_eq!(drain().0, [], "a look at its size is no open");
+
+        let node = folder.path().join("sg1");
+        fs::write(&node, "").unwrap();
+        marks.nodes(std::slice::from_ref(&node));
+        for (file, what) in [
+            (&path, Watched::Decoy("old-export".into())),
+            (&node, Watched::Device(node.to_string_lossy().into())),
+        ] {
+            let mut reader = std::process::Command::new("cat");
+            let mut reader = reader.arg(file).spawn().unwrap();
+            let by = By::Ended(reader.id());
+            reader.wait().unwrap();
+            let touched = Touched { by, what, opens: 1 };
+            assert_eq!(drain().0, [touched]);
+        }
     }
 }

@@ -22,7 +22,20 @@ impl Group {
     /// # Errors
     /// Without CAP_SYS_ADMIN, or on a kernel without fanotify.
     pub(super) fn new() -> io::Result<Self> {
+        Self::with(0)
+    }
+
+    /// A group that tells files by their handles and opens none of them: a tape would rewind, a burner is somebody else's.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; EINVAL before Linux 5.1.
+    pub(super) fn by_handle() -> io::Result<Self> {
+        Self::with(libc::FAN_REPORT_FID)
+    }
+
+    fn with(more: libc::c_uint) -> io::Result<Self> {
         let flags = libc::FAN_CLASS_NOTIF
+            | more
             | libc::FAN_CLOEXEC
             | libc::FAN_NONBLOCK
             | libc::FAN_UNLIMITED_QUEUE
@@ -198,6 +211,36 @@ pub(super) fn reopen(fd: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> io::Result<Ow
         libc::open_by_handle_at(mount.as_raw_fd(), pointer, libc::O_PATH | libc::O_CLOEXEC)
     };
     Ok(own(checked(opened)?))
+}
+
+/// A file's handle, as events of [`Group::by_handle`] have it: size, type and bytes.
+///
+/// # Errors
+/// The kernel's: its file system has none, or it is not there.
+pub(super) fn handle_of(path: &Path) -> io::Result<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let (room, mut mount_id) = ([0; 128], 0);
+    let mut handle = Handle {
+        bytes: 128,
+        kind: 0,
+        room,
+    };
+    // SAFETY: the path ends with NUL; `handle` is a file_handle with the room that it says, and `mount_id` an int.
+    let result = unsafe {
+        libc::name_to_handle_at(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            (&raw mut handle).cast::<libc::file_handle>(),
+            &raw mut mount_id,
+            0,
+        )
+    };
+    checked(result)?;
+    let used = usize::try_from(handle.bytes).unwrap_or(0).min(room.len());
+    let mut bytes = handle.bytes.to_ne_bytes().to_vec();
+    bytes.extend(handle.kind.to_ne_bytes());
+    bytes.extend(&handle.room[..used]);
+    Ok(bytes)
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

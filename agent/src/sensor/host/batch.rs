@@ -14,6 +14,7 @@ use jaga_rules::event::{
 use super::hops::in_order_of_data;
 use super::roster::Roster;
 use super::seen::{By, FileCount, Gone, Kind, Life, Moved, Origin, SocketCount, What, Who};
+use super::touched::Touched;
 
 /// What one round of draining brought.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub struct Round {
     pub overflow: Vec<(usize, u64)>,
     /// Who got at whose memory.
     pub peeks: Vec<Peek>,
-    /// Opens of decoys.
+    /// Opens of decoys and of devices.
     pub touched: Vec<Touched>,
     /// Sends, with their interface.
     pub sends: Vec<(SocketCount, Option<Name>)>,
@@ -47,17 +48,6 @@ pub struct Peek {
     pub of: u32,
 }
 
-/// A decoy was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Touched {
-    /// By whom.
-    pub by: By,
-    /// Its name.
-    pub decoy: Name,
-    /// How often.
-    pub opens: u64,
-}
-
 /// Makes batches of rounds.
 #[derive(Debug)]
 pub struct Teller {
@@ -67,6 +57,8 @@ pub struct Teller {
     waiting: Vec<Actor>,
     /// When each file of the last round was last written: the end of a file may be heard a round late.
     written: HashMap<FileId, u64>,
+    /// Where whoever was put into another cgroup in this round is now: what tables say of it may be older.
+    regrouped: HashMap<Actor, u64>,
 }
 
 impl Teller {
@@ -77,6 +69,7 @@ impl Teller {
             roster,
             waiting: Vec::new(),
             written: HashMap::new(),
+            regrouped: HashMap::new(),
         }
     }
 
@@ -87,6 +80,11 @@ impl Teller {
         let mut leaving = std::mem::take(&mut self.waiting);
         leaving.extend(exits(&round.before));
         self.waiting.extend(exits(&round.after));
+        let lives = round.before.iter().chain(&round.after);
+        let regrouped = lives.filter(|life| matches!(life.what, What::Regrouped { .. }));
+        self.regrouped = regrouped
+            .map(|life| (life.who.actor, life.who.facts.cgroup))
+            .collect();
         let lives = round.before.into_iter().chain(round.after);
         events.extend(lives.filter_map(|life| self.roster.hear(life)));
 
@@ -98,13 +96,10 @@ impl Teller {
                 Event::Fact(Fact::MemoryRead { actor, of })
             }));
         }
-        for Touched { by, decoy, opens } in round.touched {
-            let actor = self.introduce(by, &mut events, &mut leaving);
-            events.push(Event::Fact(Fact::Decoy {
-                actor: actor.unwrap_or(Actor::NOBODY),
-                decoy,
-                opens,
-            }));
+        let mut opened = Vec::new();
+        for touched in round.touched {
+            let actor = self.introduce(touched.by, &mut events, &mut leaving);
+            opened.push(touched.told(actor.unwrap_or(Actor::NOBODY)));
         }
         let moved = round.moved.into_iter();
         let mut deeds = Deeds {
@@ -112,6 +107,7 @@ impl Teller {
             ended,
             moved: moved.filter_map(|moved| passed(moved, stores)).collect(),
             peeks,
+            opened,
             ..Deeds::default()
         };
         let newest = newest_facts(&round.files);
@@ -173,7 +169,10 @@ impl Teller {
         leaving: &mut Vec<Actor>,
     ) -> Option<Actor> {
         match by {
-            By::Process(who) => {
+            By::Process(mut who) => {
+                if let Some(cgroup) = self.regrouped.get(&who.actor) {
+                    who.facts.cgroup = *cgroup;
+                }
                 if let Some(event) = self.roster.meet(who) {
                     events.push(event);
                     leaving.extend((!self.roster.lives(who.actor)).then_some(who.actor));
@@ -245,6 +244,8 @@ struct Deeds {
     moved: Vec<Pass>,
     /// Looks at memory: what it holds was read before.
     peeks: Vec<Event>,
+    /// Opens of decoys and devices: who opens one holds what it read before.
+    opened: Vec<Event>,
     store_reads: Vec<Read>,
     writes: Vec<Wrote>,
     reads: Vec<Read>,
@@ -320,6 +321,7 @@ impl Deeds {
             .chain(self.moved.into_iter().map(Event::Pass))
             .chain(moves)
             .chain(self.peeks)
+            .chain(self.opened)
             .chain(sends)
             .chain(self.ended.into_iter().map(gone))
     }

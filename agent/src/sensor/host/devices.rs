@@ -33,7 +33,20 @@ pub fn below<'a>(
     devices
 }
 
-/// Devices, as `MAJOR:MINOR`, of the mount that a path lies on and of those mounted below it.
+/// Numbers of what the mounts are made of that these paths lie on; not of what is mounted below.
+pub fn under<'a>(
+    sys: &Path,
+    mountinfo: &str,
+    paths: impl Iterator<Item = &'a Path>,
+) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    for device in paths.filter_map(|path| mounted_at(mountinfo, path).into_iter().next()) {
+        made_of(sys, mountinfo, &device, &mut found);
+    }
+    found.iter().filter_map(|device| number(device)).collect()
+}
+
+/// Devices, as `MAJOR:MINOR`, of the mount that a path lies on, first, and of those mounted below it.
 fn mounted_at(mountinfo: &str, path: &Path) -> Vec<String> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mounts: Vec<(PathBuf, String)> = mountinfo.lines().filter_map(mount).collect();
@@ -69,7 +82,8 @@ fn words(device: u64) -> String {
     format!("{}:{}", libc::major(device), libc::minor(device))
 }
 
-fn number(device: &str) -> Option<u32> {
+/// `MAJOR:MINOR` as the kernel has it.
+pub(super) fn number(device: &str) -> Option<u32> {
     let (major, minor) = device.split_once(':')?;
     let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
     (major > 0 && minor < 1 << 20).then_some(major << 20 | minor)

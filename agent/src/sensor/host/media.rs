@@ -1,10 +1,11 @@
 //! Media that can be taken away: file systems on them, of those that are mounted on this host, and disks as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::devices;
 use super::stores::unescape;
 
 /// FUSE file systems of desktops and containers that show what is there anyway.
@@ -53,16 +54,22 @@ pub struct Medium {
     pub is_foreign: bool,
 }
 
-/// What was mounted at a time.
+/// What was there at a time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Before(BTreeSet<(String, String, String)>);
+pub struct Before {
+    mounts: BTreeSet<(String, String, String)>,
+    disks: BTreeSet<OsString>,
+}
 
 impl Before {
-    /// What is mounted now.
+    /// What is mounted, and which disks there are, now.
     #[must_use]
-    pub fn of(mountinfo: &str) -> Self {
+    pub fn of(mountinfo: &str, sys: &Path) -> Self {
         let mounts = mounts(mountinfo).map(|mount| (mount.device, mount.kind, mount.source));
-        Self(mounts.collect())
+        Self {
+            mounts: mounts.collect(),
+            disks: disks(sys),
+        }
     }
 }
 
@@ -85,33 +92,43 @@ pub fn disks(sys: &Path) -> BTreeSet<OsString> {
         .collect()
 }
 
-/// Disks and parts of disks that can be taken away, by `disk` and their device number: they can be written to past every file
-/// system. None that the root or a store lies on, whole or in part.
-fn removable(sys: &Path, own: &BTreeSet<String>) -> BTreeMap<String, Medium> {
-    let number = |name: &OsStr| {
-        let number = fs::read_to_string(sys.join("class/block").join(name).join("dev"));
-        number.ok().map(|number| number.trim().to_owned())
+/// Disks and parts of disks that can be taken away, or came while the agent ran, by `disk` and their device number: they can be
+/// written to past every file system. None that the root or a store lies on, whole or in part, and none that the daemon of
+/// a FUSE file system writes to: what is written to that is told already.
+fn loose_disks(
+    sys: &Path,
+    mountinfo: &str,
+    before: &Before,
+    stores: &[PathBuf],
+) -> BTreeMap<String, Medium> {
+    let own = stores.iter().map(PathBuf::as_path).chain([Path::new("/")]);
+    let own = devices::under(sys, mountinfo, own);
+    let is_own = |place: &Path| {
+        let number = fs::read_to_string(place.join("dev")).ok();
+        let number = number.and_then(|number| devices::number(number.trim()));
+        number.is_some_and(|number| own.contains(&number))
     };
-    let is_own = |name: &OsStr| number(name).is_some_and(|number| own.contains(&number));
-    let disks = disks(sys);
-    let of_one_disk = |a: &OsStr, b: &OsStr| {
-        let [a, b] = [a, b].map(OsStr::as_encoded_bytes);
-        a.starts_with(b) || b.starts_with(a)
-    };
-    let found = disks.iter().filter_map(|name| {
-        let text = name.to_str()?;
-        let holds_own = disks
-            .iter()
-            .any(|other| of_one_disk(name, other) && is_own(other));
-        if holds_own || !is_removable(sys, text) {
+    let daemons: BTreeSet<String> = mounts(mountinfo)
+        .filter(|mount| mount.kind == "fuseblk")
+        .map(|mount| mount.source)
+        .collect();
+    let found = disks(sys).into_iter().filter_map(|name| {
+        let place = fs::canonicalize(sys.join("class/block").join(&name)).ok()?;
+        let came = !before.disks.contains(&name) && !is_virtual(&place);
+        if !came && !is_removable(&place)
+            || is_own(&place)
+            || place.parent().is_some_and(is_own)
+            || daemons.contains(&format!("/dev/{}", name.to_str()?))
+        {
             return None;
         }
         let medium = Medium {
-            point: Path::new("/dev").join(name),
-            name: format!("the disk {text} itself"),
+            point: Path::new("/dev").join(&name),
+            name: format!("the disk {} itself", name.to_str()?),
             is_foreign: true,
         };
-        Some((format!("disk {}", number(name)?), medium))
+        let number = fs::read_to_string(place.join("dev")).ok()?;
+        Some((format!("disk {}", number.trim()), medium))
     });
     found.collect()
 }
@@ -132,18 +149,25 @@ pub fn media(
         .chain([Path::new("/")])
         .filter_map(|path| Some(mount_of(&all, path)?.device.clone()))
         .collect();
-    let mut media = removable(sys, &own);
+    let mut media = loose_disks(sys, mountinfo, before, stores);
     for mount in all {
         let key = (
             mount.device.clone(),
             mount.kind.clone(),
             mount.source.clone(),
         );
-        let was_there = before.0.contains(&key) || listed.contains(&mount.point);
+        let was_there = before.mounts.contains(&key) || listed.contains(&mount.point);
         let block = mount.source.strip_prefix("/dev/");
         let remote = mount.kind.trim_start_matches("fuse.");
         let is_foreign = match block {
-            Some(name) => is_removable(sys, name),
+            // By its number: what is made of disks has a name of its own in /dev.
+            Some(name) => [
+                sys.join("dev/block").join(&mount.device),
+                sys.join("class/block").join(name),
+            ]
+            .iter()
+            .filter_map(|place| fs::canonicalize(place).ok())
+            .any(|place| is_removable(&place)),
             None => {
                 mount.kind.starts_with("fuse")
                     && !SHOWN.contains(&&*mount.kind)
@@ -173,18 +197,26 @@ fn mount_of<'m>(all: &'m [Mount], path: &Path) -> Option<&'m Mount> {
     over.max_by_key(|mount| mount.point.components().count())
 }
 
-/// Whether the kernel says so of the disk, or of the disk that the partition is of; or it hangs on USB.
-fn is_removable(sys: &Path, name: &str) -> bool {
-    let Ok(place) = fs::canonicalize(sys.join("class/block").join(name)) else {
-        return false;
-    };
+/// Whether the kernel says so of the disk, or of the disk that the partition is of, or of what it is made of (LUKS, LVM); or one
+/// of these hangs on USB.
+fn is_removable(place: &Path) -> bool {
     let says = |folder: &Path| {
         fs::read_to_string(folder.join("removable")).is_ok_and(|text| text.trim() == "1")
     };
     let on_usb = place
         .components()
         .any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"usb"));
-    on_usb || says(&place) || place.parent().is_some_and(says)
+    let made_of = fs::read_dir(place.join("slaves")).into_iter().flatten();
+    let mut made_of = made_of.filter_map(|part| fs::canonicalize(part.ok()?.path()).ok());
+    on_usb
+        || says(place)
+        || place.parent().is_some_and(says)
+        || made_of.any(|part| is_removable(&part))
+}
+
+/// Loop devices, device mapper, RAM disks.
+fn is_virtual(place: &Path) -> bool {
+    place.components().any(|part| part.as_os_str() == "virtual")
 }
 
 /// proc_pid_mountinfo(5): the kind and the source stand behind a lone `-`.
@@ -227,6 +259,12 @@ mod tests {
             fs::write(part.join("dev"), format!("8:{}\n", minor + 1)).unwrap();
             let class = sys.path().join("class/block");
             fs::create_dir_all(&class).unwrap();
+            let numbers = sys.path().join("dev/block");
+            fs::create_dir_all(&numbers).unwrap();
+            std::os::unix::fs::symlink(&folder, numbers.join(format!("8:{minor}"))).unwrap();
+            let of_part = numbers.join(format!("8:{}", minor + 1));
+            std::os::unix::fs::symlink(&part, of_part).unwrap();
+            fs::write(part.join("partition"), "1\n").unwrap();
             std::os::unix::fs::symlink(&folder, class.join(name)).unwrap();
             std::os::unix::fs::symlink(&part, class.join(format!("{name}1"))).unwrap();
         };
@@ -239,7 +277,8 @@ mod tests {
 
     #[track_caller]
     fn check(more: &str, stores: &[PathBuf], expected: &[&str]) {
-        let (sys, before) = (sys(), Before::of(HOST));
+        let sys = sys();
+        let before = Before::of(HOST, sys.path());
         let now = format!("{HOST}{more}");
         let listed = listed("# mounts\n/dev/sdd2 /var/later\\040on ext4 nofail 0 0\n");
         let found = media(&now, sys.path(), (&before, &listed), stores);
@@ -251,7 +290,18 @@ mod tests {
     #[test]
     fn a_disk_that_can_be_taken_away_is_one_as_a_whole_unless_it_is_the_hosts_own() {
         let check = |stores: &[PathBuf], expected: &[&str]| {
-            let (sys, before) = (sys(), Before::default());
+            let sys = sys();
+            let before = Before::of(HOST, sys.path());
+            let mapper = sys.path().join("devices/virtual/block/dm-3");
+            fs::create_dir_all(mapper.join("slaves")).unwrap();
+            fs::write(mapper.join("dev"), "253:3\n").unwrap();
+            std::os::unix::fs::symlink(&mapper, sys.path().join("class/block/dm-3")).unwrap();
+            let stick = sys.path().join("class/block/sdc1");
+            std::os::unix::fs::symlink(stick, mapper.join("slaves/sdc1")).unwrap();
+            let late = sys.path().join("devices/pci0/nvme/nvme9n1");
+            fs::create_dir_all(&late).unwrap();
+            fs::write(late.join("dev"), "259:9\n").unwrap();
+            std::os::unix::fs::symlink(&late, sys.path().join("class/block/nvme9n1")).unwrap();
             let found = media(HOST, sys.path(), (&before, &BTreeSet::new()), stores);
             let nodes = found
                 .iter()
@@ -261,8 +311,19 @@ mod tests {
                 .collect();
             assert_eq!(nodes, expected);
         };
-        check(&[], &["/dev/sdb", "/dev/sdb1", "/dev/sdc", "/dev/sdc1"]);
-        check(&["/mnt/stick/ekg".into()], &["/dev/sdc", "/dev/sdc1"]);
+        let all = [
+            "/dev/dm-3",
+            "/dev/nvme9n1",
+            "/dev/sdb",
+            "/dev/sdb1",
+            "/dev/sdc",
+            "/dev/sdc1",
+        ];
+        check(&[], &all);
+        check(
+            &["/mnt/stick/ekg".into()],
+            &["/dev/dm-3", "/dev/nvme9n1", "/dev/sdc", "/dev/sdc1"],
+        );
     }
 
     #[test]
@@ -293,7 +354,8 @@ mod tests {
     #[test]
     fn a_network_of_disks_by_fuse_is_no_cloud() {
         let mounted = "30 22 0:60 / /srv/g rw - fuse.glusterfs g:/v rw\n31 22 0:61 / /srv/m rw - fuse.mergerfs a:b rw\n";
-        let (sys, before) = (sys(), Before::of(&format!("{HOST}{mounted}")));
+        let sys = sys();
+        let before = Before::of(&format!("{HOST}{mounted}"), sys.path());
         let now = format!("{HOST}{mounted}");
         let found = media(&now, sys.path(), (&before, &BTreeSet::new()), &[]);
         let mounted = found.keys().filter(|number| !number.starts_with("disk"));

@@ -30,11 +30,13 @@ mod drain;
 mod hops;
 mod media;
 pub(crate) mod names;
+pub mod nodes;
 pub mod ports;
 mod roster;
 pub mod seen;
 pub mod source;
 pub mod stores;
+pub mod touched;
 pub mod watch;
 
 /// Ways to see a subject with the numbers of their rungs, the best first.
@@ -119,8 +121,9 @@ pub const NOT_SEEN: [(&str, &str); 7] = [
     ),
     (
         "fuse",
-        "without BPF trampolines what is written to a FUSE folder (a mounted cloud) and goes to its daemon at once, or to a \
-         removable disk itself, past its file systems; of media, what was written before they were noticed (0.2 s)",
+        "what is written to a FUSE folder (a mounted cloud) and goes to its daemon at once, unless FUSE is built into the kernel and \
+         that has BPF trampolines; without these, what is written to a removable disk past its file systems; of media, what was \
+         written before they were noticed (0.2 s)",
     ),
     (
         "pipes",
@@ -364,6 +367,8 @@ fn climb<S: ?Sized>(ladder: Ladder<S>, choice: Choice, wish: &Wish) -> Result<Ra
                 raised.how.extend(better);
                 return Ok(raised);
             }
+            // The same programs with and without functions may lack the same.
+            Err(why) if refused.last() == Some(&why) => {}
             Err(why) => refused.push(why),
         }
     }

@@ -70,6 +70,19 @@ impl Names {
         kernel_thread(&stat).map_or_else(|| path.to_string_lossy().into(), Name::from)
     }
 
+    /// Login user and audit session as they are now, `None` inside for none; `None` if it has ended.
+    #[must_use]
+    pub fn login(&self, actor: Actor) -> Option<Option<(u32, u32)>> {
+        let process = self.proc.join(actor.pid.to_string());
+        let number = |file| -> Option<u32> {
+            let text = fs::read_to_string(process.join(file)).ok()?;
+            text.trim().parse().ok()
+        };
+        let (user, session) = (number("loginuid")?, number("sessionid")?);
+        let is_set = user != u32::MAX && session != u32::MAX;
+        self.lives(actor).then(|| is_set.then_some((user, session)))
+    }
+
     /// Whether this process runs.
     #[must_use]
     pub fn lives(&self, actor: Actor) -> bool {

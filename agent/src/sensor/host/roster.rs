@@ -21,6 +21,8 @@ pub struct Roster {
 #[derive(Debug, Clone)]
 struct Told {
     facts: Facts,
+    /// The cgroup as of the last move that was told: what it does may be told with the next one before that move is.
+    placed: u64,
     parent: Option<Actor>,
     exe: Name,
 }
@@ -55,7 +57,8 @@ impl Roster {
 
     /// What must be told before something that this process did: nothing, unless it is unknown or its users,
     /// audit session or cgroup changed without an event (setuid, a login, a move between cgroups).
-    pub fn meet(&mut self, who: Who) -> Option<Event> {
+    pub fn meet(&mut self, mut who: Who) -> Option<Event> {
+        who.facts.login = self.login(who);
         let (parent, exe) = match self.told.get(&who.actor) {
             Some(told) if is_unnamed(&told.exe) => {
                 let exe = self.names.exe(who.actor);
@@ -69,6 +72,17 @@ impl Roster {
             None => (None, self.names.exe(who.actor)),
         };
         Some(self.known(who, parent, exe))
+    }
+
+    /// Nobody logs out, or in twice: sums of what a process did may be older than its login, which /proc knows. Of one that is
+    /// gone the login stays.
+    fn login(&self, who: Who) -> Option<(u32, u32)> {
+        match self.told.get(&who.actor).and_then(|told| told.facts.login) {
+            Some(known) if who.facts.login != Some(known) => {
+                self.names.login(who.actor).unwrap_or(Some(known))
+            }
+            _ => who.facts.login,
+        }
     }
 
     /// Forgets a process; its exit, if it was known.
@@ -106,6 +120,11 @@ impl Roster {
         self.latest.get(&pid).copied()
     }
 
+    fn placed(&self, who: Who) -> u64 {
+        let told = self.told.get(&who.actor);
+        told.map_or(who.facts.cgroup, |told| told.placed)
+    }
+
     fn tell(&mut self, actor: Actor, told: Told) {
         self.latest.insert(actor.pid, actor);
         self.told.insert(actor, told);
@@ -113,8 +132,10 @@ impl Roster {
 
     fn known(&mut self, who: Who, parent: Option<Actor>, exe: Name) -> Event {
         let facts = who.facts;
+        let placed = self.placed(who);
         let told = Told {
             facts,
+            placed,
             parent,
             exe: exe.clone(),
         };
@@ -136,6 +157,7 @@ impl Roster {
         let exe = maker.map(|told| told.exe.clone()).unwrap_or_default();
         let told = Told {
             facts: child.facts,
+            placed: child.facts.cgroup,
             parent: Some(parent),
             exe,
         };
@@ -150,7 +172,7 @@ impl Roster {
     /// Nothing where the cgroup is of another hierarchy.
     fn regrouped(&mut self, who: Who, by: Actor) -> Option<Event> {
         let told = self.told.get_mut(&who.actor)?;
-        if told.facts.cgroup == who.facts.cgroup {
+        if std::mem::replace(&mut told.placed, who.facts.cgroup) == who.facts.cgroup {
             return None;
         }
         told.facts = who.facts;
@@ -165,6 +187,7 @@ impl Roster {
         let parent = self.told.get(&who.actor).and_then(|told| told.parent);
         let told = Told {
             facts: who.facts,
+            placed: self.placed(who),
             parent,
             exe: exe.clone(),
         };
@@ -287,6 +310,22 @@ pub(crate) mod tests {
         assert_eq!(&*told.identity.cgroup, "/b.service");
         assert_eq!(roster.hear(move_to(there)), None, "twice");
         assert_eq!(roster.meet(there), None, "once more as a fact");
+        there.facts.cgroup = 7;
+        assert!(roster.meet(there).is_some(), "by what it did");
+        assert!(roster.hear(move_to(there)).is_some(), "and by whom, later");
+    }
+
+    #[test]
+    fn what_is_older_than_a_login_does_not_undo_it() {
+        let mut roster = roster();
+        let mut in_session = who(2, 0);
+        in_session.facts.login = Some((1000, 3));
+        roster.hear(known(in_session, who(1, 0), "/bin/sh"));
+        assert_eq!(
+            roster.meet(who(2, 0)),
+            None,
+            "it is gone, and /proc tells nothing"
+        );
     }
 
     #[test]

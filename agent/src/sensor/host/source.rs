@@ -49,6 +49,9 @@ pub trait Places: Send {
     /// Takes these decoys instead of the former ones. Whoever watches none needs none; what is not watched is told as a gap.
     fn decoys(&mut self, _: &[Decoy]) {}
 
+    /// Takes these device nodes, through which data can leave unseen, instead of the former ones. Whoever watches none needs none.
+    fn nodes(&mut self, _: &[PathBuf]) {}
+
     /// What it calls the file systems of these open folders, where it sees writes to them.
     ///
     /// # Errors

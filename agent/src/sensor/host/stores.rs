@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::devices::{self, Devices};
 use super::media::{self, Before, Medium};
+use super::nodes;
 use super::source::{Places, Root};
 use crate::sensor::{Feed, HealthTable};
 
@@ -88,6 +89,8 @@ pub struct Stores {
     devices: Devices,
     /// Names of all disks as of the last look.
     disks: BTreeSet<OsString>,
+    /// Device nodes as of their last marking, with who they were.
+    nodes: Vec<(PathBuf, Option<Identity>)>,
     feed: Feed,
     /// What was mounted at the start.
     before: Before,
@@ -116,8 +119,9 @@ impl Stores {
             marked: Vec::new(),
             devices: Devices::new(),
             disks: BTreeSet::new(),
+            nodes: Vec::new(),
             feed,
-            before: Before::of(&mounts()),
+            before: Before::of(&mounts(), Path::new("/sys")),
             media: BTreeMap::new(),
         }
     }
@@ -138,6 +142,7 @@ impl Stores {
                 Err(RecvTimeoutError::Timeout) => {
                     waited += ASK;
                     self.look_for_decoys();
+                    self.look_for_nodes();
                     let came = self.disks_changed() || watched.as_ref().is_some_and(mounts_changed);
                     if waited >= LOOK || came {
                         self.look();
@@ -163,6 +168,7 @@ impl Stores {
         // Also where there is another name for the same file, or none any more.
         self.look_for_decoys();
         self.mark_decoys();
+        self.look_for_nodes();
     }
 
     /// Decoys that came, went, or were put in the place of others are marked; nothing else is placed anew for them.
@@ -172,6 +178,23 @@ impl Stores {
         if now != self.marked {
             self.marked = now;
             self.mark_decoys();
+        }
+    }
+
+    /// What is plugged in gets its node, perhaps under the name of what was there before.
+    fn look_for_nodes(&mut self) {
+        let now = nodes::nodes(Path::new("/dev")).into_iter();
+        let now = now.map(|node| {
+            let found = identity(&node);
+            (node, found)
+        });
+        let now: Vec<(PathBuf, Option<Identity>)> = now.collect();
+        if now != self.nodes {
+            self.nodes = now;
+            let nodes: Vec<PathBuf> = self.nodes.iter().map(|(node, _)| node.clone()).collect();
+            for places in &mut self.places {
+                places.nodes(&nodes);
+            }
         }
     }
 

@@ -23,8 +23,8 @@ fn take(fields: &mut Fields<'_>) -> Option<Life> {
     let who = take_who(fields)?;
     let parent_start = fields.u64()?;
     let parent = actor(fields.u32()?, parent_start);
-    let cut = fields.u32()? != 0;
-    let exe = path(fields.take(exe_len.into())?, cut);
+    let cut = fields.u32()?;
+    let exe = path(fields.take(exe_len.into())?, cut & 1 != 0);
     let cgroup = path(fields.take(cgroup_len.into())?, false);
     let what = match kind {
         0 => What::Known { parent, exe },
@@ -35,7 +35,8 @@ fn take(fields: &mut Fields<'_>) -> Option<Life> {
         _ => return None,
     };
     let tells_cgroup = match what {
-        What::Known { .. } | What::Exec { .. } | What::Regrouped { .. } => true,
+        // Too deep to be told: it is looked for by its number.
+        What::Known { .. } | What::Exec { .. } | What::Regrouped { .. } => cut & 2 == 0,
         What::Fork { .. } | What::Exit => false,
     };
     Some(Life {
@@ -120,6 +121,13 @@ mod tests {
         let life = decode(&record(2, 1, b"tar\0deep\0", b"").0).unwrap();
         let exe = "…/deep/tar".to_owned();
         assert_eq!(life.what, What::Exec { exe });
+    }
+
+    #[test]
+    fn a_cut_cgroup_is_not_told() {
+        let life = decode(&record(2, 2, b"tar\0", b"").0).unwrap();
+        let exe = "/tar".to_owned();
+        assert_eq!((life.what, life.cgroup), (What::Exec { exe }, None));
     }
 
     #[test]
