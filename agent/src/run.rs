@@ -1,7 +1,8 @@
 //! The agent: puts sensors, engine, outputs and `/metrics` together, and takes them apart again.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -134,8 +135,28 @@ fn head(
     Ok(restored.into_iter().chain(gaps).collect())
 }
 
+/// The tape of the run before keeps what it recorded, under the first number that is free.
+fn kept(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).map_or(0, |found| found.len()) == 0 {
+        return Ok(());
+    }
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    let free = (1..=u32::MAX).map(numbered).find(|name| !name.exists());
+    let free = free.ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(path, &free)?;
+    tracing::info!(
+        "the tape of the run before is kept as {}; delete it when it has been read",
+        free.display()
+    );
+    Ok(())
+}
+
 fn record(path: &Path, seed: u64, checked: &Checked) -> Result<Recorder<File>, String> {
-    let file = File::create(path);
+    let file = kept(path).and_then(|()| File::create(path));
     file.and_then(|file| Recorder::start(file, seed, &checked.setup))
         .map_err(|error| {
             format!(

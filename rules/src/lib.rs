@@ -4,6 +4,7 @@ pub mod alert;
 pub mod backstop;
 pub mod bucket;
 pub mod case;
+pub mod cgroup;
 mod compile;
 pub mod config;
 pub mod contracts;

@@ -44,7 +44,9 @@ impl Proposal {
             Some(("unit", name)) => ("unit", name),
             Some(("container", name)) => ("container", name),
             Some(("login", name)) => ("login", name),
-            Some(("tree", exe)) => ("exe", exe),
+            // Who sent, not the shell or the scheduler at the top of its tree.
+            Some(("tree", top)) if exe.is_empty() => ("exe", top),
+            Some(("tree", _)) => ("exe", exe),
             _ => {
                 return Err(
                     "nobody knows who sent it, and a contract is for somebody; see what `jaga check` says is not seen"
@@ -274,6 +276,11 @@ mod tests {
             &["[2001:db8::1]:443", "2001:db8::2"],
             "{ name: x, who: { exe: \"/opt/a b/sync\", user: \"1001\" }, to: [\"[2001:db8::1]:443\", \"2001:db8::2\"], \
              at-most: 140 MB per 1d, owner: it@h.example }",
+        );
+        check(
+            "tree:/usr/sbin/cron (/opt/sync, root)",
+            &["203.0.113.9:443"],
+            "{ name: x, who: { exe: /opt/sync, user: root }, to: [203.0.113.9:443], at-most: 140 MB per 1d, owner: it@h.example }",
         );
         check(
             "unit:a.service (/tmp/*, a)",

@@ -20,9 +20,9 @@ use crate::tape::Tape;
 /// Arguments of `jaga learn`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A tape that `jaga run` recorded (`tape:` in the configuration), best of a week or more.
-    #[arg(long, value_name = "FILE")]
-    tape: PathBuf,
+    /// Tapes that `jaga run` recorded (`tape:` in the configuration, one a run of the agent), best of a week or more.
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    tape: Vec<PathBuf>,
     /// Who shall answer for them, until somebody writes a better name.
     #[arg(long, default_value = "nobody-yet@hospital.example")]
     owner: String,
@@ -47,22 +47,23 @@ const RUN_ON: i64 = 2 * 3_600 * 1_000_000_000;
 /// Runs it.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
-    let transfers = match transfers(&args.tape) {
-        Ok(transfers) => transfers,
-        Err((status, why)) => {
-            eprintln!("jaga: '{}': {why}", args.tape.display());
+    let mut transfers = Transfers::new();
+    for tape in &args.tape {
+        if let Err((status, why)) = add(tape, &mut transfers) {
+            eprintln!("jaga: '{}': {why}", tape.display());
             return ExitCode::from(status);
         }
-    };
+    }
     if transfers.is_empty() {
-        eprintln!("No store data left the host outside of contracts while this tape ran.");
+        eprintln!("No store data left the host outside of contracts while this was recorded.");
         return ExitCode::SUCCESS;
     }
     println!("contracts:");
-    for (number, ((who, to), seen)) in (1..).zip(&transfers) {
+    for (number, ((who, to), stores)) in (1..).zip(transfers) {
+        let seen = most(stores);
         let proposal = Proposal {
-            who: who.clone(),
-            to: vec![to.clone()],
+            who,
+            to: vec![to],
             day_bytes: seen.days.values().copied().max().unwrap_or(1),
         };
         println!("  # {}", seen.line());
@@ -86,6 +87,15 @@ pub fn main(args: &Args) -> ExitCode {
 
 /// Who, and to whom.
 type Sends = (Vec<(&'static str, String)>, String);
+
+/// Of each sender and destination, by store.
+type Transfers = BTreeMap<Sends, BTreeMap<String, Transfer>>;
+
+/// Bytes are booked in full to every store that is held: those of the store that has most of them are all.
+fn most(stores: BTreeMap<String, Transfer>) -> Transfer {
+    let bytes = |of: &Transfer| of.days.values().copied().fold(0, u64::saturating_add);
+    stores.into_values().max_by_key(bytes).unwrap_or_default()
+}
 
 /// How often, how much, and when.
 #[derive(Debug, Default)]
@@ -133,14 +143,13 @@ fn rules() -> Vec<RuleText> {
     }]
 }
 
-fn transfers(file: &Path) -> Result<BTreeMap<Sends, Transfer>, (u8, String)> {
+fn add(file: &Path, transfers: &mut Transfers) -> Result<(), (u8, String)> {
     let opened = File::open(file).map_err(|error| (USAGE, error.to_string()))?;
     let mut tape =
         Tape::open(BufReader::new(opened)).map_err(|trouble| (FOUND, trouble.to_string()))?;
     let header = tape.header().clone();
     let mut setup = header.setup;
     setup.rules = rules();
-    let mut transfers: BTreeMap<Sends, BTreeMap<String, Transfer>> = BTreeMap::new();
     let take = |told: &Transition| {
         if told.state != AlertState::Resolved || *told.rule != *NAME {
             return;
@@ -177,13 +186,5 @@ fn transfers(file: &Path) -> Result<BTreeMap<Sends, Transfer>, (u8, String)> {
             file.display()
         );
     }
-    // Bytes are booked in full to every store that is held: those of the store that has most of them are all.
-    let most = |stores: BTreeMap<String, Transfer>| {
-        let bytes = |of: &Transfer| of.days.values().copied().fold(0, u64::saturating_add);
-        stores.into_values().max_by_key(bytes).unwrap_or_default()
-    };
-    Ok(transfers
-        .into_iter()
-        .map(|(sends, stores)| (sends, most(stores)))
-        .collect())
+    Ok(())
 }

@@ -47,6 +47,7 @@ impl Engine {
                 continue;
             }
             let Some(addition) = tally.take(seen, self.now) else {
+                self.follow_all(number, seen);
                 continue;
             };
             for length in (0u32..).take(tally.lengths.len()) {
@@ -83,6 +84,26 @@ impl Engine {
                     self.tell(rule, counted.key, AlertState::Firing, output);
                 }
             }
+        }
+    }
+
+    /// Bytes of which each record left before count nothing any more, and belong to the alert all the same.
+    fn follow_all(&mut self, number: u32, seen: &Observation) {
+        if seen.amounts.exposed_bytes == 0 {
+            return;
+        }
+        let tally = &self.tallies[number as usize];
+        let key = Key::of(&tally.by, seen);
+        let lengths = (0u32..).zip(&tally.lengths);
+        let rules: Vec<(Counter, u32)> = lengths
+            .flat_map(|(length, of)| {
+                let tally = number;
+                let rules = of.limits.iter().map(|(rule, _)| *rule);
+                rules.map(move |rule| (Counter { tally, length }, rule))
+            })
+            .collect();
+        for (counter, rule) in rules {
+            self.follow(rule, counter, key, seen);
         }
     }
 

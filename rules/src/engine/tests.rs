@@ -205,6 +205,34 @@ fn from_read_to_resolved_and_told_once() {
 }
 
 #[test]
+fn an_alert_follows_what_leaves_after_its_last_record() {
+    let mut setup = setup();
+    setup.rules[0].text = "
+rule: records
+title: Records leave
+severity: critical
+by: [store, session]
+limits:
+  - exposed-records: 10 in 24h
+quiet: 1m
+advice: Look.
+"
+    .to_owned();
+    let mut engine = Engine::new(7, &setup).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut events = vec![(0, known(5))];
+    events.extend((0..20).map(|inode| (1, read(5, inode, 100))));
+    // At five to one all twenty are out with the first.
+    events.extend([400, 500, 600].map(|bytes| (2, sent(5, "203.0.113.9:443", bytes))));
+    events.push((600 * SECOND, Event::Wake));
+    let out = run(&mut engine, &events);
+    let told: Vec<(u64, u64)> = out
+        .iter()
+        .map(|told| (told.evidence.bytes, told.evidence.records))
+        .collect();
+    assert_eq!(told, [(400, 20), (1500, 20)]);
+}
+
+#[test]
 fn ten_times_is_told_again() {
     let mut engine = engine();
     let mut events = vec![(0, known(5)), (0, read(5, 1, 100_000))];

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
+use jaga_rules::cgroup::container_id;
 use jaga_rules::event::Name;
-use jaga_rules::lineage::container_id;
 use serde_json::Value;
 
 /// Containers remembered; at the limit all are forgotten and looked up again.
