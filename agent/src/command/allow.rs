@@ -75,10 +75,16 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
+/// The longest that a contract may last.
+const LONGEST: i64 = 3_660 * DAY;
+
 fn last_day(lasting: &str) -> Result<Date, String> {
     let Span(nanos) = lasting.parse()?;
-    if nanos < DAY || nanos % DAY != 0 || nanos > 3_660 * DAY {
+    if nanos < DAY || nanos % DAY != 0 {
         return Err("a contract lasts whole days; write for instance '90d'".to_owned());
+    }
+    if nanos > LONGEST {
+        return Err("nobody answers for ten years: write less than 3660d".to_owned());
     }
     let end = clock::today().checked_add((nanos / DAY).days());
     end.map_err(|error| error.to_string())

@@ -92,6 +92,15 @@ pub fn notes(config: &Config, today: Date, held: u64) -> Vec<String> {
                 "contract {name}: what stays on this host (loopback) needs none, and does not count"
             ));
         }
+        if contract
+            .to
+            .iter()
+            .any(|target| target.net.prefix_len() == 0)
+        {
+            notes.push(format!(
+                "contract {name}: is for every address there is: name the networks that it is for"
+            ));
+        }
         for other in &contracts[..place] {
             let together = hold_together(other, contract, today);
             if let Some(target) = overlap(other, contract).filter(|_| together) {
@@ -198,6 +207,9 @@ fn units<'p>(folders: impl IntoIterator<Item = &'p Path>) -> BTreeSet<String> {
 fn unknown(what: &str, unit: Option<&GlobMatcher>, units: &BTreeSet<String>) -> Option<String> {
     let unit = unit?;
     let written = unit.glob().glob();
+    if written.contains('/') {
+        return None; // below a container or a user's manager, whose units this host does not list
+    }
     // An instance is made of its template: `postgresql@15-main.service` of `postgresql@.service`.
     let template = written.split_once('@').and_then(|(stem, instance)| {
         let (_, kind) = instance.rsplit_once('.')?;
@@ -295,6 +307,19 @@ mod tests {
         assert_eq!(two("01:00-02:00 UTC", "05:00-06:00 UTC"), 0);
         assert_eq!(two("22:00-02:00 UTC", "06:00-08:30 Asia/Jakarta"), 1);
         assert_eq!(two("mon-fri 01:00-02:00 UTC", "sat,sun 01:00-02:00 UTC"), 0);
+    }
+
+    #[test]
+    fn a_contract_for_the_whole_world_is_told() {
+        let to = |to: &str| {
+            let contract =
+                format!("{{ name: a, who: {{ unit: a.service }}, to: {to}, owner: it }}");
+            told(&format!("  - {contract}")).len()
+        };
+        assert_eq!(
+            (to("0.0.0.0/0"), to("\"::/0\""), to("10.0.0.0/8")),
+            (1, 1, 0)
+        );
     }
 
     #[test]

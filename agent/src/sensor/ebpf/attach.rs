@@ -45,8 +45,10 @@ pub struct Subject {
     only_tracepoints: bool,
 }
 
-/// What pipes and splices pass.
-const PIPES: &[&str] = &[
+/// Functions of channels that some kernels have and some have not.
+const SOME_CHANNELS: &[&str] = &[
+    "inet_sendpage",
+    "unix_stream_sendpage",
     "tcp_splice_read",
     "unix_stream_splice_read",
     "pipe_write",
@@ -156,7 +158,7 @@ pub fn channels() -> Subject {
         name: "channels",
         object: object!("channels-tp"),
         kernel: "6.3",
-        optional: PIPES,
+        optional: SOME_CHANNELS,
         entries: None,
         only_tracepoints: false,
     }
@@ -167,18 +169,6 @@ pub fn channels_by_function() -> Subject {
     Subject {
         object: object!("channels-fexit"),
         kernel: "5.18",
-        optional: &[
-            "inet_sendpage",
-            "unix_stream_sendpage",
-            "tcp_splice_read",
-            "unix_stream_splice_read",
-            "pipe_write",
-            "pipe_read",
-            "anon_pipe_write",
-            "anon_pipe_read",
-            "do_splice",
-            "splice_file_to_pipe",
-        ],
         ..channels()
     }
 }
