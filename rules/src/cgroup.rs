@@ -21,20 +21,31 @@ impl<'a> Cgroup<'a> {
     pub fn of(path: &'a str) -> Self {
         let container = path.split('/').find_map(container_id);
         let container = container.map(|id| &id[..12]);
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let unit = parts.iter().rposition(|part| is_unit(part)).map(|last| {
-            let above = parts[..last]
-                .iter()
-                .filter(|part| !part.ends_with(".slice"));
-            let mut above: Vec<&str> = above.copied().collect();
-            if above.is_empty() {
-                return Cow::Borrowed(parts[last]);
-            }
-            above.push(parts[last]);
-            Cow::Owned(above.join("/"))
+        let parts: Vec<&str> = parts(path).collect();
+        let unit = parts.iter().rposition(|part| is_unit(part));
+        let unit = unit.map(|last| match last {
+            0 => Cow::Borrowed(parts[0]),
+            last => Cow::Owned(parts[..=last].join("/")),
         });
         Self { container, unit }
     }
+}
+
+/// Whether a unit of this name lies in what a cgroup of this path lies in, or is: whoever is there may name what is below.
+#[must_use]
+pub fn is_within(unit: &str, path: &str) -> bool {
+    let Some((above, _)) = unit.rsplit_once('/') else {
+        return false;
+    };
+    let place = parts(path).collect::<Vec<_>>().join("/");
+    let rest = place.strip_prefix(above);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Slices are no places of their own.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter(|part| !part.is_empty() && !part.ends_with(".slice"))
 }
 
 fn is_unit(part: &str) -> bool {
@@ -82,5 +93,19 @@ mod tests {
         assert_eq!(unit(below).as_deref(), Some("sync.service"));
         let other = "/system.slice/apache2.service/sync.service";
         assert_eq!(unit(other).as_deref(), Some("apache2.service/sync.service"));
+    }
+
+    #[test]
+    fn whoever_is_inside_names_what_is_below() {
+        let within = |unit: &str, path: &str| is_within(unit, path);
+        let machine = "/machine.slice/systemd-nspawn@a.service/payload/init.scope";
+        assert!(within(
+            "systemd-nspawn@a.service/payload/b.service",
+            machine
+        ));
+        assert!(within("a.service/b.service", "/system.slice/a.service"));
+        assert!(!within("a.service/b.service", "/system.slice/a.service2"));
+        assert!(!within("b.service", "/system.slice/a.service"));
+        assert!(!within("b.service", ""));
     }
 }

@@ -1,6 +1,6 @@
 //! Processes and the sessions they belong to, as recorded when they were made.
 
-use crate::cgroup::{Cgroup, MANAGER};
+use crate::cgroup::{Cgroup, MANAGER, is_within};
 use crate::event::{Actor, Exec, Fork, Identity, Login, Name, Process, Regrouped};
 use crate::map::{Map, map};
 use crate::names::{NOBODY, NameId, Names};
@@ -175,6 +175,10 @@ impl Lineage {
         let Some(by) = self.members.get(&told.by) else {
             return place.container.is_some(); // what was lost was told
         };
+        let unit = place.unit.as_deref();
+        if unit.is_some_and(|unit| is_within(unit, &by.identity.cgroup)) {
+            return true; // such as systemd in a container
+        }
         let is_runtime = told.by != told.actor && place.container.is_some();
         !by.is_disguised && by.login == NOBODY && (!by.was_placed || is_runtime)
     }
@@ -508,6 +512,12 @@ mod tests {
         check(in_cgroup(apache), "/usr/bin/podman", true, &own, true);
         check(login("root", 3), "/lib/systemd/systemd", false, unit, false);
         check(login("root", 3), "/lib/systemd/systemd", false, users, true);
+        let (inner, below) = (
+            in_cgroup("/lxc.payload.a/init.scope"),
+            "/lxc.payload.a/system.slice/b.service",
+        );
+        check(inner, "/lib/systemd/systemd", false, below, true);
+        check(in_cgroup(apache), "/bin/sh", false, below, false);
         check(
             in_cgroup(apache),
             "/bin/sh",
