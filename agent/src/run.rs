@@ -392,3 +392,23 @@ async fn join(thread: JoinHandle<()>) {
         tracing::error!("the engine ended by a fault of its own");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tapes_of_the_runs_before_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let tape = folder.path().join("tape");
+        kept(&tape).unwrap();
+        for text in ["one", "two", ""] {
+            fs::write(&tape, text).unwrap();
+            kept(&tape).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
+        let found = ["tape", "tape.1", "tape.2", "tape.3"].map(read);
+        let expected = [Some(""), Some("one"), Some("two"), None];
+        assert_eq!(found, expected.map(|text| text.map(str::to_owned)));
+    }
+}
