@@ -119,12 +119,21 @@ fetch_guest_kernel() {
 # A line for apt's sources, by the mirror that this machine takes Debian from.
 debian_source() {
     local keys=/usr/share/keyrings/debian-archive-keyring.gpg mirror
-    # shellcheck disable=SC2016 # apt's own names
-    mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null |
-        grep -v -- -security | sed -n 's/^Debian \(http.*\)/\1/p' | head -1)
-    [ -n "$mirror" ] || mirror=http://deb.debian.org/debian
-    [ -e $keys ] || { echo "no '$keys' here" >"${LOG:=$(mktemp)}"; return 1; }
+    mirror=$(debian_mirror)
+    # apt knows it by its lists.
+    [ -n "$mirror" ] || { as_root apt-get update && mirror=$(debian_mirror); }
+    [ -n "$mirror" ] && [ -e $keys ] || { echo "no mirror of Debian's, or no '$keys', here" >"${LOG:=$(mktemp)}"; return 1; }
     echo "deb [signed-by=$keys] $mirror $1 main"
+}
+
+debian_mirror() {
+    # shellcheck disable=SC2016 # apt's own names
+    apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null |
+        sed -n '/-security/d; s/^Debian \([a-z].*\)/\1/p' | head -1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then quietly "$@"; else quietly sudo "$@"; fi
 }
 
 quietly() {

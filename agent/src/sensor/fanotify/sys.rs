@@ -1,6 +1,6 @@
 //! The system calls: a group, its marks and events, and what is known of an open file.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -184,29 +184,9 @@ struct Handle {
 /// The same file by another mount of its file system, of which `mount` is open: its path there can be asked for. Needs
 /// CAP_DAC_READ_SEARCH.
 pub(super) fn reopen(fd: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let room = [0; 128];
-    let (mut handle, mut mount_id) = (
-        Handle {
-            bytes: 128,
-            kind: 0,
-            room,
-        },
-        0,
-    );
+    let mut handle = handle_at(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)?;
     let pointer = (&raw mut handle).cast::<libc::file_handle>();
-    // SAFETY: the path is empty and ends with NUL; `handle` is a file_handle with the room that it says, and `mount_id`
-    // an int.
-    let result = unsafe {
-        libc::name_to_handle_at(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            pointer,
-            &raw mut mount_id,
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    checked(result)?;
-    // SAFETY: the call before has filled `handle`.
+    // SAFETY: `handle` is a file_handle as the kernel filled it.
     let opened = unsafe {
         libc::open_by_handle_at(mount.as_raw_fd(), pointer, libc::O_PATH | libc::O_CLOEXEC)
     };
@@ -219,28 +199,34 @@ pub(super) fn reopen(fd: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> io::Result<Ow
 /// The kernel's: its file system has none, or it is not there.
 pub(super) fn handle_of(path: &Path) -> io::Result<Vec<u8>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let (room, mut mount_id) = ([0; 128], 0);
-    let mut handle = Handle {
-        bytes: 128,
-        kind: 0,
-        room,
-    };
-    // SAFETY: the path ends with NUL; `handle` is a file_handle with the room that it says, and `mount_id` an int.
-    let result = unsafe {
-        libc::name_to_handle_at(
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            (&raw mut handle).cast::<libc::file_handle>(),
-            &raw mut mount_id,
-            0,
-        )
-    };
-    checked(result)?;
-    let used = usize::try_from(handle.bytes).unwrap_or(0).min(room.len());
+    let handle = handle_at(libc::AT_FDCWD, &path, 0)?;
+    let used = usize::try_from(handle.bytes)
+        .unwrap_or(0)
+        .min(handle.room.len());
     let mut bytes = handle.bytes.to_ne_bytes().to_vec();
     bytes.extend(handle.kind.to_ne_bytes());
     bytes.extend(&handle.room[..used]);
     Ok(bytes)
+}
+
+fn handle_at(folder: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<Handle> {
+    let mut handle = Handle {
+        bytes: 128,
+        kind: 0,
+        room: [0; 128],
+    };
+    let mut mount_id = 0;
+    // SAFETY: the path ends with NUL; `handle` is a file_handle with the room that it says, and `mount_id` an int.
+    let result = unsafe {
+        libc::name_to_handle_at(
+            folder,
+            path.as_ptr(),
+            (&raw mut handle).cast::<libc::file_handle>(),
+            &raw mut mount_id,
+            flags,
+        )
+    };
+    checked(result).map(|_| handle)
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

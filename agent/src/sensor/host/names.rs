@@ -10,6 +10,7 @@ use nix::unistd::{Uid, User};
 
 use super::containers::Containers;
 use super::seen::{Facts, NANOS_A_TICK};
+use crate::sensor::proc::look;
 
 /// Names kept of each kind; at the limit all are forgotten and looked up again.
 const LIMIT: usize = 65_536;
@@ -73,14 +74,8 @@ impl Names {
     /// Login user and audit session as they are now, `None` inside for none; `None` if it has ended.
     #[must_use]
     pub fn login(&self, actor: Actor) -> Option<Option<(u32, u32)>> {
-        let process = self.proc.join(actor.pid.to_string());
-        let number = |file| -> Option<u32> {
-            let text = fs::read_to_string(process.join(file)).ok()?;
-            text.trim().parse().ok()
-        };
-        let (user, session) = (number("loginuid")?, number("sessionid")?);
-        let is_set = user != u32::MAX && session != u32::MAX;
-        self.lives(actor).then(|| is_set.then_some((user, session)))
+        let login = look::login(actor.pid);
+        self.lives(actor).then_some(login)
     }
 
     /// Whether this process runs.

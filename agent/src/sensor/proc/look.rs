@@ -115,7 +115,8 @@ fn read(pid: u32, file: &str) -> Option<String> {
     fs::read_to_string(Path::new("/proc").join(pid.to_string()).join(file)).ok()
 }
 
-fn login(pid: u32) -> Option<(u32, u32)> {
+/// Login user and audit session; `None` for none, and of a process that has ended.
+pub(crate) fn login(pid: u32) -> Option<(u32, u32)> {
     let number = |file| read(pid, file)?.trim().parse::<u32>().ok();
     let (user, session) = (number("loginuid")?, number("sessionid")?);
     (user != UNSET && session != UNSET).then_some((user, session))
